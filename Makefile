@@ -1,0 +1,66 @@
+# make demo   train on the built-in digits, evaluate, export (repeat it to resume)
+# make test   the tests          make lint   ruff
+# make bench  the benchmarks     make clean  build leftovers; keeps .venv and runs
+# Options: PYTHON=python3.12  VENV=folder  DEMO_DIR=folder
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_DIR ?= runs/digits32
+
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
+PINS := pyproject.toml setup.py constraints.txt
+
+.PHONY: help demo test lint bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '/^#/!q;s/^# //p' Makefile
+
+demo: $(VENV)/.installed
+	$(PY) -m tfstylegan.train --config=configs/digits32.py --workdir=$(DEMO_DIR)
+	$(PY) -m tfstylegan.evaluate --model=$(DEMO_DIR) --metrics=pixel_frechet
+	$(PY) -m tfstylegan.export --model=$(DEMO_DIR) --outdir=$(DEMO_DIR)/saved_model
+	@echo
+	@echo "Images:      $$(ls -t $(DEMO_DIR)/samples/*.png | head -n 1)"
+	@echo "Metric:      $(DEMO_DIR)/metrics.jsonl"
+	@echo "SavedModel:  $(DEMO_DIR)/saved_model"
+	@echo "TensorBoard: $(VENV)/bin/tensorboard --logdir=$(DEMO_DIR)"
+
+test: $(VENV)/.installed-test
+	$(PY) -m pytest
+
+lint: $(VENV)/.installed-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+bench: $(VENV)/.installed
+	$(PY) tools/bench_ops.py
+	$(PY) tools/bench_training.py
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find tfstylegan configs tools tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Editable installs: what runs is always the checkout, never a stale copy of it.
+$(VENV)/.installed: $(VENV)/.created $(PINS)
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.created $(PINS)
+	$(PIP_INSTALL) -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.created:
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON) here:" \
+	  "install Python 3.11 to 3.13 or name it, as in make demo PYTHON=python3.12" \
+	  >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "tfstylegan needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is" \
+	       "$$($(PYTHON) -V 2>&1): name another one, as in make demo" \
+	       "PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "$(PYTHON) cannot make virtual environments: install its venv" \
+	       "module (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@

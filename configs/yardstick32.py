@@ -1,0 +1,27 @@
+"""Benchmark: StyleGAN2 at 32x32, the size that other code bases were timed with.
+
+python tools/bench_training.py --config=configs/yardstick32.py
+"""
+
+from tfstylegan import config as config_lib
+
+
+def get_config():
+    config = config_lib.Config()
+    config.data.resolution = 32
+    config.data.channels = 3
+    config.generator.architecture = "skip"
+    config.generator.z_dim = config.generator.w_dim = 128
+    config.generator.mapping_layers = 8
+    config.generator.style_mixing_prob = 0.9
+    config.discriminator.architecture = "resnet"
+    config.discriminator.mbstd_group_size = 4
+    for network in (config.generator, config.discriminator):
+        network.fmap_base = 1024
+        network.fmap_max = 128
+    config.loss.r1_interval = 16
+    config.loss.pl_interval = 4
+    config.loss.pl_weight = 2.0
+    config.loss.pl_batch_shrink = 2
+    config.train.batch_size = 32
+    return config

@@ -1,0 +1,391 @@
+// CPU kernels of fused_bias_act and of its gradient.
+//
+// A tensor is seen as tiles: runs of at least kTile elements over which the bias
+// repeats. Tiles are grouped into blocks by a rule that knows the shape only, and the
+// sums of the blocks are added in order, so that the bias gradient is the same bits
+// whatever the number of threads.
+
+#include "fused_bias_act.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/platform/threadpool.h"
+
+namespace tfstylegan {
+namespace {
+
+using tensorflow::DEVICE_CPU;
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::errors::InvalidArgument;
+
+constexpr int64_t kTile = 256;
+constexpr int64_t kBlock = 16384;  // elements of a block, at least
+
+template <typename T>
+using AccOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+// One run of `length` <= tile elements.
+template <typename T>
+struct Run {
+  using Acc = AccOf<T>;
+  const T* x;        // forward: x; backward: dy
+  const T* ref;      // backward: y, or x for activations with a slope from the input
+  const Acc* bias;   // [tile]
+  const Acc* plus;   // backward: [tile] added to dy
+  T* out;            // forward: y; backward: dx
+  Acc* sum;          // backward: [tile], dx is added
+};
+
+template <bool kClamp, typename Act, typename T>
+TFSTYLEGAN_INLINE void Forward(const Act& act, const Run<T>& run, int64_t length) {
+  using Acc = AccOf<T>;
+  const Acc top = act.s.clamp;
+  const T* __restrict x = run.x;
+  const Acc* __restrict bias = run.bias;
+  T* __restrict out = run.out;
+  for (int64_t i = 0; i < length; ++i) {
+    Acc y = act.Value(static_cast<Acc>(x[i]) + bias[i]);
+    if (kClamp) {
+      y = y > top ? top : y;
+      y = y < -top ? -top : y;
+    }
+    out[i] = static_cast<T>(y);
+  }
+}
+
+template <bool kClamp, typename Act, typename T>
+TFSTYLEGAN_INLINE void Backward(const Act& act, const Run<T>& run, int64_t length) {
+  using Acc = AccOf<T>;
+  const Acc top = act.s.clamp;
+  const T* __restrict dy = run.x;
+  const T* __restrict refs = run.ref;
+  const Acc* __restrict bias = run.bias;
+  const Acc* __restrict plus = run.plus;
+  T* __restrict out = run.out;
+  Acc* __restrict sum = run.sum;
+  for (int64_t i = 0; i < length; ++i) {
+    Acc ref = static_cast<Acc>(refs[i]);
+    if (Act::kFromInput) ref += bias[i];
+    Acc dx = act.Times(static_cast<Acc>(dy[i]) + plus[i], ref);
+    if (kClamp) {
+      const Acc y = Act::kFromInput ? act.Value(ref) : ref;
+      dx = (y < 0 ? -y : y) >= top ? Acc(0) : dx;
+    }
+    out[i] = static_cast<T>(dx);
+    sum[i] += dx;
+  }
+}
+
+template <bool kBackward, typename Act, typename T>
+TFSTYLEGAN_INLINE void Runs(const Act& act, Run<T> run, int64_t tile, int64_t count) {
+  const bool clamp = act.s.clamp < std::numeric_limits<AccOf<T>>::infinity();
+  for (int64_t begin = 0; begin < count; begin += tile) {
+    const int64_t length = std::min(tile, count - begin);
+    if constexpr (kBackward) {
+      if (clamp) {
+        Backward<true>(act, run, length);
+      } else {
+        Backward<false>(act, run, length);
+      }
+      run.ref += length;
+    } else {
+      if (clamp) {
+        Forward<true>(act, run, length);
+      } else {
+        Forward<false>(act, run, length);
+      }
+    }
+    run.x += length;
+    run.out += length;
+  }
+}
+
+// The vectorised activations are compiled for each instruction set; the others are
+// calls of the mathematical library, for which it does not matter.
+#define TFSTYLEGAN_VECTOR(name, backward, Act, T)                                \
+  TFSTYLEGAN_MULTIVERSION(                                                       \
+      name, (const Act<AccOf<T>>& act, Run<T> run, int64_t tile, int64_t count), \
+      (Runs<backward, Act<AccOf<T>>, T>(act, run, tile, count)))
+#define TFSTYLEGAN_TYPE(name, T)                                    \
+  TFSTYLEGAN_VECTOR(ReluForward##name, false, Relu, T)              \
+  TFSTYLEGAN_VECTOR(ReluBackward##name, true, Relu, T)              \
+  TFSTYLEGAN_VECTOR(LeakyForward##name, false, LeakyRelu, T)        \
+  TFSTYLEGAN_VECTOR(LeakyBackward##name, true, LeakyRelu, T)        \
+  template <bool kBackward>                                         \
+  void RunsOf(const Relu<AccOf<T>>& act, const Run<T>& run,         \
+              int64_t tile, int64_t count) {                        \
+    (kBackward ? ReluBackward##name : ReluForward##name)(act, run,  \
+                                                         tile, count); \
+  }                                                                 \
+  template <bool kBackward>                                         \
+  void RunsOf(const LeakyRelu<AccOf<T>>& act, const Run<T>& run,    \
+              int64_t tile, int64_t count) {                        \
+    (kBackward ? LeakyBackward##name : LeakyForward##name)(act, run, \
+                                                           tile, count); \
+  }
+TFSTYLEGAN_TYPE(Float, float)
+TFSTYLEGAN_TYPE(Double, double)
+TFSTYLEGAN_TYPE(Bfloat16, Eigen::bfloat16)
+TFSTYLEGAN_TYPE(Half, Eigen::half)
+#undef TFSTYLEGAN_TYPE
+#undef TFSTYLEGAN_VECTOR
+
+template <bool kBackward, typename Act, typename T>
+void RunsOf(const Act& act, const Run<T>& run, int64_t tile, int64_t count) {
+  Runs<kBackward>(act, run, tile, count);
+}
+
+// x as [outer, channels, inner]; without a bias all of it is `inner`.
+struct View {
+  int64_t outer = 1, channels = 1, inner = 1;
+  int64_t size = 0;
+  bool biased = false;
+
+  // Elements after which the bias vector that a run sees repeats.
+  int64_t tile = 1;
+  // Elements of a block and blocks: of everything if inner is 1 (a multiple of the
+  // tile), otherwise of each of the outer * channels rows.
+  int64_t block = 1;
+  int64_t blocks = 1;
+  bool last = false;
+
+  View(const TensorShape& shape, int64_t axis, bool with_bias) {
+    size = shape.num_elements();
+    biased = with_bias;
+    inner = size;
+    if (biased) {
+      channels = shape.dim_size(axis);
+      inner = 1;
+      for (int i = 0; i < axis; ++i) outer *= shape.dim_size(i);
+      for (int i = axis + 1; i < shape.dims(); ++i) inner *= shape.dim_size(i);
+    }
+    if (size == 0) return;
+    last = biased && inner == 1;
+    if (last) {
+      tile = (kTile + channels - 1) / channels * channels;
+      block = tile * std::max<int64_t>(16, kBlock / tile);
+      blocks = (size + block - 1) / block;
+    } else {
+      tile = std::min(inner, kTile);
+      block = kBlock;
+      blocks = outer * channels * ((inner + block - 1) / block);
+    }
+  }
+};
+
+template <typename Acc, typename T>
+void FillTile(const Tensor& vector, int64_t channel, const View& view, Acc* tile) {
+  const T* from = vector.flat<T>().data();
+  const bool empty = vector.NumElements() == 0;
+  for (int64_t i = 0; i < view.tile; ++i) {
+    const int64_t c = view.last ? i % view.channels : channel;
+    tile[i] = empty ? Acc(0) : static_cast<Acc>(from[c]);
+  }
+}
+
+// Forward: x, bias -> out. Backward: x is dy, plus is dy_bias; also sums out into
+// d_bias, which may be null.
+template <bool kBackward, typename T, typename Act>
+void Process(OpKernelContext* ctx, const View& view, int64_t cost, const Act& act,
+             const Tensor& x, const Tensor* ref, const Tensor& bias, const Tensor& plus,
+             Tensor* out, Tensor* d_bias) {
+  using Acc = AccOf<T>;
+  const int64_t tile = view.tile;
+  std::vector<Acc> common_bias(tile), common_plus(tile);
+  FillTile<Acc, T>(bias, 0, view, common_bias.data());
+  FillTile<Acc, T>(plus, 0, view, common_plus.data());
+  // One sum per channel of a tile and block, or per block of a row.
+  const int64_t width = view.last ? tile : 1;
+  std::vector<Acc> sums(kBackward ? view.blocks * width : 0, Acc(0));
+  const int64_t per_row = view.last ? view.blocks : (view.inner + view.block - 1) / view.block;
+
+  auto work = [&](int64_t b0, int64_t b1) {
+    std::vector<Acc> own_bias(common_bias), own_plus(common_plus), own_sum(tile);
+    for (int64_t b = b0; b < b1; ++b) {
+      const int64_t row = view.last ? 0 : b / per_row;
+      const int64_t length = view.last ? view.size : view.inner;
+      const int64_t begin = (b % per_row) * view.block;
+      const int64_t offset = row * length + begin;
+      if (!view.last && view.biased) {
+        FillTile<Acc, T>(bias, row % view.channels, view, own_bias.data());
+        FillTile<Acc, T>(plus, row % view.channels, view, own_plus.data());
+      }
+      Run<T> run;
+      run.x = x.flat<T>().data() + offset;
+      run.ref = kBackward ? ref->flat<T>().data() + offset : nullptr;
+      run.bias = own_bias.data();
+      run.plus = own_plus.data();
+      run.out = out->flat<T>().data() + offset;
+      run.sum = view.last && kBackward ? sums.data() + b * width : own_sum.data();
+      if (kBackward && !view.last) std::fill(own_sum.begin(), own_sum.end(), Acc(0));
+      RunsOf<kBackward>(act, run, tile, std::min(view.block, length - begin));
+      if (kBackward && !view.last) {
+        for (const Acc value : own_sum) sums[b] += value;
+      }
+    }
+  };
+  ctx->device()->tensorflow_cpu_worker_threads()->workers->ParallelFor(
+      view.blocks, cost * std::min(view.block, view.last ? view.size : view.inner), work);
+
+  if (d_bias == nullptr) return;
+  std::vector<Acc> totals(view.channels, Acc(0));
+  for (int64_t i = 0; i < static_cast<int64_t>(sums.size()); ++i) {
+    const int64_t c = view.last ? i % width : i / per_row;
+    totals[c % view.channels] += sums[i];
+  }
+  for (int64_t c = 0; c < view.channels; ++c) {
+    d_bias->flat<T>()(c) = static_cast<T>(totals[c]);
+  }
+}
+
+template <bool kBackward, typename T>
+class FusedBiasActOp : public OpKernel {
+ public:
+  explicit FusedBiasActOp(OpKernelConstruction* ctx) : OpKernel(ctx) {
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("axis", &axis_));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("act", &act_));
+  }
+
+  void Compute(OpKernelContext* ctx) override {
+    const Tensor& x = ctx->input(0);
+    const Tensor& bias = ctx->input(kBackward ? 3 : 1);
+    const Tensor& plus = kBackward ? ctx->input(1) : empty_;
+    const Tensor& scalars = ctx->input(kBackward ? 4 : 2);
+    OP_REQUIRES(ctx, axis_ >= 0 && axis_ < x.dims(),
+                InvalidArgument("axis must be in [0, ", x.dims(), "), got ", axis_));
+    for (const Tensor* vector : {&bias, &plus}) {
+      const int64_t n = vector->NumElements();
+      OP_REQUIRES(ctx, vector->dims() == 1 && (n == 0 || n == x.dim_size(axis_)),
+                  InvalidArgument("bias must be [", x.dim_size(axis_), "] or [0] for x ",
+                                  x.shape().DebugString(), " and axis ", axis_,
+                                  ", got ", vector->shape().DebugString()));
+    }
+    OP_REQUIRES(ctx, scalars.dims() == 1 && scalars.NumElements() == 3,
+                InvalidArgument("scalars must be (alpha, gain, clamp), got shape ",
+                                scalars.shape().DebugString()));
+    if (kBackward) {
+      OP_REQUIRES(ctx, ctx->input(2).shape() == x.shape(),
+                  InvalidArgument("ref must have the shape of dy, got ",
+                                  ctx->input(2).shape().DebugString(), " and ",
+                                  x.shape().DebugString()));
+    }
+    Tensor* out = nullptr;
+    OP_REQUIRES_OK(ctx, ctx->forward_input_or_allocate_output({0}, 0, x.shape(), &out));
+    Tensor* d_bias = nullptr;
+    if (kBackward) {
+      OP_REQUIRES_OK(ctx, ctx->allocate_output(1, bias.shape(), &d_bias));
+      for (int64_t i = 0; i < d_bias->NumElements(); ++i) d_bias->flat<T>()(i) = T(0);
+    }
+    if (x.NumElements() == 0) return;
+    Start(ctx, View(x.shape(), axis_, bias.NumElements() + plus.NumElements() > 0), x,
+          bias, plus, scalars.vec<double>(), out,
+          bias.NumElements() == 0 ? nullptr : d_bias);
+  }
+
+ private:
+  using Acc = AccOf<T>;
+
+  void Start(OpKernelContext* ctx, const View& view, const Tensor& x, const Tensor& bias,
+             const Tensor& plus, tensorflow::TTypes<double>::ConstVec scalars,
+             Tensor* out, Tensor* d_bias) {
+    Scalars<Acc> s{static_cast<Acc>(scalars(0)), static_cast<Acc>(scalars(1)),
+                   static_cast<Acc>(scalars(2))};
+    const Tensor* ref = kBackward ? &ctx->input(2) : nullptr;
+    const auto run = [&](const auto& act, int64_t cost) {
+      Process<kBackward, T>(ctx, view, cost, act, x, ref, bias, plus, out, d_bias);
+    };
+    if (act_ == "linear") s.alpha = 1;
+    if (act_ == "linear" || act_ == "lrelu") {
+      run(LeakyRelu<Acc>{s}, 1);
+    } else if (act_ == "relu") {
+      run(Relu<Acc>{s}, 1);
+    } else if (act_ == "tanh") {
+      run(Tanh<Acc>{s}, 20);
+    } else if (act_ == "sigmoid") {
+      run(Sigmoid<Acc>{s}, 20);
+    } else if (act_ == "elu") {
+      run(Elu<Acc>{s}, 20);
+    } else if (act_ == "selu") {
+      run(Selu<Acc>{s}, 20);
+    } else if (act_ == "softplus") {
+      run(Softplus<Acc>{s}, 40);
+    } else if (act_ == "swish") {
+      run(Swish<Acc>{s}, 20);
+    }  // the attribute allows no other
+  }
+
+  int64_t axis_;
+  std::string act_;
+  Tensor empty_{tensorflow::DataTypeToEnum<T>::value, TensorShape({0})};
+};
+
+#define TFSTYLEGAN_REGISTER(T)                                                          \
+  REGISTER_KERNEL_BUILDER(                                                              \
+      Name("TfstyleganFusedBiasAct").Device(DEVICE_CPU).TypeConstraint<T>("T"),         \
+      FusedBiasActOp<false, T>);                                                        \
+  REGISTER_KERNEL_BUILDER(                                                              \
+      Name("TfstyleganFusedBiasActGrad").Device(DEVICE_CPU).TypeConstraint<T>("T"),     \
+      FusedBiasActOp<true, T>);
+TFSTYLEGAN_REGISTER(float)
+TFSTYLEGAN_REGISTER(double)
+TFSTYLEGAN_REGISTER(Eigen::bfloat16)
+TFSTYLEGAN_REGISTER(Eigen::half)
+#undef TFSTYLEGAN_REGISTER
+
+constexpr char kActs[] =
+    "act: {'linear', 'relu', 'lrelu', 'tanh', 'sigmoid', 'elu', 'selu', 'softplus', "
+    "'swish'}";
+
+REGISTER_OP("TfstyleganFusedBiasAct")
+    .Input("x: T")
+    .Input("bias: T")
+    .Input("scalars: float64")
+    .Output("y: T")
+    .Attr("T: {float, double, bfloat16, half}")
+    .Attr("axis: int >= 0")
+    .Attr(kActs)
+    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* c) {
+      tensorflow::shape_inference::ShapeHandle x, unused;
+      TF_RETURN_IF_ERROR(c->WithRankAtLeast(c->input(0), 1, &x));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &unused));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &unused));
+      c->set_output(0, x);
+      return absl::OkStatus();
+    });
+
+REGISTER_OP("TfstyleganFusedBiasActGrad")
+    .Input("dy: T")
+    .Input("dy_bias: T")
+    .Input("ref: T")
+    .Input("bias: T")
+    .Input("scalars: float64")
+    .Output("dx: T")
+    .Output("d_bias: T")
+    .Attr("T: {float, double, bfloat16, half}")
+    .Attr("axis: int >= 0")
+    .Attr(kActs)
+    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* c) {
+      tensorflow::shape_inference::ShapeHandle x, unused;
+      TF_RETURN_IF_ERROR(c->WithRankAtLeast(c->input(0), 1, &x));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &unused));
+      TF_RETURN_IF_ERROR(c->Merge(x, c->input(2), &x));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 1, &unused));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(4), 1, &unused));
+      c->set_output(0, x);
+      c->set_output(1, c->input(3));
+      return absl::OkStatus();
+    });
+
+}  // namespace
+}  // namespace tfstylegan

@@ -1,0 +1,314 @@
+"""Sources: what is read, how it is fitted, and what is said about broken input."""
+
+import io
+import logging
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn import datasets
+
+from tfstylegan.data import images, sources
+
+RNG = np.random.RandomState(0)
+
+
+def encoded(image, **options):
+    file = io.BytesIO()
+    image.save(file, options.pop("format", "PNG"), **options)
+    return file.getvalue()
+
+
+def decoded(image, *, height, width, channels=3, **options):
+    data = encoded(image, **options)
+    return images.decode(data, height=height, width=width, channels=channels)
+
+
+def noise_image(height, width, mode="RGB"):
+    shape = [height, width, 3] if mode == "RGB" else [height, width]
+    return Image.fromarray(RNG.randint(0, 256, shape).astype(np.uint8))
+
+
+def open_folder(folder, height=4, width=4, channels=3, **options):
+    return sources.open_source(
+        str(folder), height=height, width=width, channels=channels, **options
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five readable images of different kinds, in the order of their names."""
+    (tmp_path / "sub" / "deep").mkdir(parents=True)
+    noise_image(4, 4).save(tmp_path / "b.png")
+    noise_image(9, 5).save(tmp_path / "a.JPG", "JPEG")
+    noise_image(4, 8, "L").save(tmp_path / "sub" / "c.PnG", "PNG")
+    noise_image(4, 4).convert("P").save(tmp_path / "sub" / "deep" / "d.png")
+    noise_image(6, 6).convert("CMYK").save(tmp_path / "sub" / "e.jpeg")
+    return tmp_path
+
+
+def break_image(path):
+    """An image whose second half is missing."""
+    data = encoded(noise_image(32, 32))
+    path.write_bytes(data[: len(data) // 2])
+    return path
+
+
+# The built-in digits.
+
+
+def test_digits_at_native_size_are_scikit_learns_own():
+    source = sources.open_source("digits", height=8, width=8, channels=1)
+    digits = datasets.load_digits()
+    assert len(source) == 1797 and source.image_shape == (8, 8, 1)
+    expected = np.rint(digits.images * 255 / 16)
+    np.testing.assert_array_equal(source.images(np.arange(1797))[..., 0], expected)
+    assert source.label_dim == 10 and source.labels.dtype == np.float32
+    np.testing.assert_array_equal(source.labels.argmax(axis=1), digits.target)
+    np.testing.assert_array_equal(source.labels.sum(axis=1), 1)
+
+
+def test_digits_are_resized_and_tiled_to_colour():
+    grey = sources.open_source("digits", height=16, width=24, channels=1)
+    colour = sources.open_source("digits", height=16, width=24, channels=3)
+    assert colour.image_shape == (16, 24, 3) and colour.image(5).dtype == np.uint8
+    every = np.arange(0, 1797, 50)
+    np.testing.assert_array_equal(
+        colour.images(every), np.tile(grey.images(every), [1, 1, 1, 3])
+    )
+    native = sources.open_source("digits", height=8, width=8, channels=1)
+    shrunk = grey.images(every).reshape(-1, 8, 2, 8, 3).mean(axis=(2, 4))  # [36, 8, 8]
+    error = shrunk - native.images(every)[..., 0]
+    assert np.sqrt(np.mean(error**2)) < 20  # of 255: the same digits, not others
+
+
+# Decoding.
+
+
+def test_decode_leaves_an_image_of_the_wanted_size_untouched():
+    image = noise_image(6, 10)
+    pixels = decoded(image, height=6, width=10)
+    np.testing.assert_array_equal(pixels, np.asarray(image))
+
+
+def test_decode_scales_16_bit_grey():
+    deep = RNG.randint(0, 65536, [5, 5]).astype(np.uint16)
+    deep[0, :2] = 0, 65535
+    pixels = decoded(Image.fromarray(deep), height=5, width=5)
+    expected = np.rint(deep / 257)[..., np.newaxis]
+    np.testing.assert_array_equal(pixels, np.tile(expected, [1, 1, 3]))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_decode_lays_transparency_over_white(mode, channels):
+    image = Image.new(mode, (4, 4), (40,) * (len(mode) - 1) + (0,))
+    image.paste((40,) * (len(mode) - 1) + (255,), (0, 0, 2, 4))
+    image.paste((40,) * (len(mode) - 1) + (128,), (3, 3, 4, 4))
+    pixels = decoded(image, height=4, width=4, channels=channels)
+    assert pixels.shape == (4, 4, channels)
+    assert (pixels[:, :2] == 40).all() and (pixels[:3, 2:] == 255).all()
+    half = 255 + (40 - 255) * 128 / 255
+    assert abs(pixels[3, 3].astype(float) - half).max() <= 1
+
+
+def test_decode_lays_a_transparent_palette_entry_over_white():
+    image = Image.new("P", (4, 2), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.paste(1, (2, 0, 4, 2))
+    pixels = decoded(image, height=2, width=4, transparency=0)
+    assert (pixels[:, :2] == 255).all() and (pixels[:, 2:] == [0, 0, 255]).all()
+
+
+def test_decode_converts_cmyk_and_one_bit():
+    red = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    pixels = decoded(red, height=8, width=8, format="JPEG", quality=95)
+    assert abs(pixels.astype(int) - [255, 0, 0]).max() <= 4
+    bits = RNG.randint(0, 2, [8, 8]).astype(bool)
+    pixels = decoded(Image.fromarray(bits), height=8, width=8, channels=1)
+    np.testing.assert_array_equal(pixels[..., 0], bits * 255)
+
+
+def test_decode_to_grey_is_luma():
+    image = noise_image(4, 4)
+    pixels = decoded(image, height=4, width=4, channels=1)
+    luma = np.asarray(image) @ [0.299, 0.587, 0.114]
+    assert abs(pixels[..., 0] - luma).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "orientation, turn",
+    [
+        (1, lambda x: x),
+        (2, lambda x: x[:, ::-1]),
+        (3, lambda x: x[::-1, ::-1]),
+        (4, lambda x: x[::-1]),
+        (5, lambda x: x.transpose(1, 0, 2)),
+        (6, lambda x: x[::-1].transpose(1, 0, 2)),  # a quarter turn clockwise
+        (7, lambda x: x[::-1, ::-1].transpose(1, 0, 2)),
+        (8, lambda x: x.transpose(1, 0, 2)[::-1]),
+    ],
+)
+def test_decode_applies_exif_orientation(orientation, turn):
+    image = noise_image(4, 6)
+    exif = Image.Exif()
+    exif[images.ORIENTATION_TAG] = orientation
+    expected = turn(np.asarray(image))
+    pixels = decoded(
+        image, height=expected.shape[0], width=expected.shape[1], exif=exif
+    )
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("size", [(4, 12), (12, 4), (4, 4)])
+def test_decode_crops_the_centre(size):
+    height, width = size
+    image = noise_image(height, width)
+    top, left = (height - 4) // 2, (width - 4) // 2
+    expected = np.asarray(image)[top : top + 4, left : left + 4]
+    np.testing.assert_array_equal(decoded(image, height=4, width=4), expected)
+
+
+def test_decode_resizes_without_aliasing():
+    stripes = np.zeros([64, 64, 3], np.uint8)
+    stripes[:, ::2] = 255  # the finest pattern there is: its average is all that fits
+    pixels = decoded(Image.fromarray(stripes), height=8, width=8)
+    assert abs(pixels[:, 1:-1].astype(float) - 127.5).max() < 8
+
+
+@pytest.mark.parametrize("size", [(1, 300), (300, 1), (7, 5), (1, 1)])
+def test_decode_fits_any_size_to_any_shape(size):
+    pixels = decoded(noise_image(*size), height=8, width=12)
+    assert pixels.shape == (8, 12, 3) and pixels.dtype == np.uint8
+
+
+def test_decode_finds_damage():
+    data = encoded(noise_image(32, 32))
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 0xFF
+    jpeg = encoded(noise_image(64, 64), format="JPEG")
+    for bad in [b"", b"hello", data[:-300], bytes(flipped), jpeg[: len(jpeg) // 2]]:
+        with pytest.raises(ValueError):
+            images.decode(bad, height=8, width=8, channels=3)
+
+
+# Folders.
+
+
+def test_folder_is_read_in_the_order_of_names(folder):
+    source = open_folder(folder)
+    assert len(source) == 5 and source.image_shape == (4, 4, 3)
+    assert source.labels.shape == (5, 0) and source.label_dim == 0
+    names = ["a.JPG", "b.png", "sub/c.PnG", "sub/deep/d.png", "sub/e.jpeg"]
+    for i, name in enumerate(names):
+        data = (folder / name).read_bytes()
+        expected = images.decode(data, height=4, width=4, channels=3)
+        np.testing.assert_array_equal(source.image(i), expected)
+
+
+def test_folder_leaves_out_other_and_hidden_files(folder):
+    (folder / "notes.txt").write_text("x")
+    (folder / "._b.png").write_bytes(b"resource fork, not an image")
+    (folder / ".thumbnails").mkdir()
+    noise_image(4, 4).save(folder / ".thumbnails" / "b.png")
+    assert len(open_folder(folder)) == 5
+
+
+def test_folder_links_are_followed_once(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    noise_image(4, 4).save(elsewhere / "z.png")
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "sub" / "back").symlink_to(folder)
+    assert len(open_folder(folder)) == 6
+
+
+def test_folder_on_demand_equals_in_memory(folder):
+    break_image(folder / "b0.png")
+    cached = open_folder(folder, skip_corrupt=True)
+    on_demand = open_folder(folder, skip_corrupt=True, cache_bytes=100)
+    assert isinstance(cached, sources.ArraySource)
+    assert isinstance(on_demand, sources.FileSource)
+    order = np.array([4, 0, 0, 3])
+    np.testing.assert_array_equal(on_demand.images(order), cached.images(order))
+    np.testing.assert_array_equal(on_demand.image(2), cached.image(2))
+    assert on_demand.fingerprint == cached.fingerprint
+    assert len(on_demand) == len(cached) == 5
+    assert on_demand.labels.shape == cached.labels.shape
+
+
+def test_fingerprint_changes_with_names_and_contents_only(folder, tmp_path_factory):
+    before = open_folder(folder).fingerprint
+    assert open_folder(folder, height=8).fingerprint == before
+    moved = folder.rename(tmp_path_factory.mktemp("moved") / "here")
+    assert open_folder(moved).fingerprint == before
+    (moved / "b.png").rename(moved / "b2.png")
+    renamed = open_folder(moved).fingerprint
+    noise_image(4, 4).save(moved / "b2.png")
+    replaced = open_folder(moved).fingerprint
+    assert len({before, renamed, replaced}) == 3
+
+
+def test_corrupt_images_are_refused_with_a_name_a_count_and_a_remedy(folder):
+    first = break_image(folder / "b0.png")
+    (folder / "sub" / "empty.jpg").write_bytes(b"")
+    with pytest.raises(ValueError) as error:
+        open_folder(folder)
+    message = str(error.value)
+    assert str(first) in message and "2 of 7" in message and "\n" not in message
+    assert "--config.data.skip_corrupt=true" in message
+
+
+def test_corrupt_images_are_skipped_and_each_is_named(folder, caplog):
+    intact = open_folder(folder)
+    broken = [break_image(folder / "b0.png"), folder / "sub" / "empty.jpg"]
+    broken[1].write_bytes(b"")
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        source = open_folder(folder, skip_corrupt=True)
+    np.testing.assert_array_equal(
+        source.images(np.arange(5)), intact.images(np.arange(5))
+    )
+    for path in broken:
+        assert str(path) in caplog.text
+
+
+def test_folder_with_nothing_but_corrupt_images_is_refused(tmp_path):
+    break_image(tmp_path / "only.png")
+    with pytest.raises(ValueError, match="1 of 1 .*only.png.*none is left"):
+        open_folder(tmp_path, skip_corrupt=True)
+
+
+def test_image_that_breaks_later_is_named(folder):
+    source = open_folder(folder, cache_bytes=0)
+    break_image(folder / "b.png")
+    with pytest.raises(ValueError, match=re.escape(str(folder / "b.png"))):
+        source.images(np.array([0, 1]))
+
+
+def test_bad_names_and_options_are_refused_in_one_sentence(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.txt").write_text("x")
+    for name, complaint in [
+        ("missing", "does not exist"),
+        ("empty", "holds no image"),
+        ("file.txt", "is not a folder"),
+    ]:
+        with pytest.raises(ValueError, match=f"{name}.*{complaint}") as error:
+            open_folder(tmp_path / name)
+        assert "--config.data.source" in str(error.value)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="channels must be 1 .* or 3 .*, got 4"):
+        open_folder(tmp_path, channels=4)
+    with pytest.raises(ValueError, match="at least 1, got 0x4"):
+        open_folder(tmp_path, height=0)
+
+
+def test_sources_open_without_tensorflow():
+    program = (
+        "import sys; from tfstylegan.data import sources;"
+        "sources.open_source('digits', height=8, width=8, channels=1);"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,1 @@
+"""Data: sources of images and labels, and the resumable stream that training reads."""

@@ -1,0 +1,1 @@
+"""Keras layers of StyleGAN, one idea a file."""

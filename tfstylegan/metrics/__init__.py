@@ -1,0 +1,1 @@
+"""Metrics of generated images: features, and one file a metric."""

@@ -1,0 +1,1 @@
+"""Whole networks out of layers; `build` makes them from a configuration."""

@@ -1,0 +1,77 @@
+"""Configuration -> networks."""
+
+from tfstylegan import rng
+from tfstylegan.networks import (
+    discriminator_orig,
+    discriminator_resnet,
+    discriminator_skip,
+    generator,
+    mapping,
+    synthesis_orig,
+    synthesis_resnet,
+    synthesis_skip,
+)
+
+SYNTHESIS = {
+    "orig": synthesis_orig.OrigSynthesis,
+    "skip": synthesis_skip.SkipSynthesis,
+    "resnet": synthesis_resnet.ResnetSynthesis,
+}
+DISCRIMINATORS = {
+    "orig": discriminator_orig.OrigDiscriminator,
+    "skip": discriminator_skip.SkipDiscriminator,
+    "resnet": discriminator_resnet.ResnetDiscriminator,
+}
+
+
+def build_generator(config, label_dim=0):
+    """The generator of a `config.Config` for labels of width `label_dim`."""
+    g, data = config.generator, config.data
+    seed = rng.child(config.seed, "generator")
+    synthesis = SYNTHESIS[g.architecture](
+        w_dim=g.w_dim,
+        base_grid=data.base_grid,
+        doublings=data.doublings,
+        channels=data.channels,
+        fmap_base=g.fmap_base,
+        fmap_min=g.fmap_min,
+        fmap_max=g.fmap_max,
+        resample_kernel=g.resample_kernel,
+        seed=rng.child(seed, "synthesis"),
+        name="synthesis",
+    )
+    mapping_network = mapping.Mapping(
+        z_dim=g.z_dim,
+        w_dim=g.w_dim,
+        num_ws=synthesis.num_ws,
+        num_layers=g.mapping_layers,
+        lr_mul=g.mapping_lr_mul,
+        label_dim=label_dim,
+        conditioning=g.conditioning,
+        seed=rng.child(seed, "mapping"),
+        name="mapping",
+    )
+    return generator.Generator(
+        mapping_network, synthesis, w_avg_decay=g.w_avg_decay, name="generator"
+    )
+
+
+def build_discriminator(config, label_dim=0):
+    """The discriminator of a `config.Config` for labels of width `label_dim`."""
+    d, data = config.discriminator, config.data
+    return DISCRIMINATORS[d.architecture](
+        base_grid=data.base_grid,
+        doublings=data.doublings,
+        channels=data.channels,
+        label_dim=label_dim,
+        conditioning=d.conditioning,
+        mapping_layers=d.mapping_layers,
+        fmap_base=d.fmap_base,
+        fmap_min=d.fmap_min,
+        fmap_max=d.fmap_max,
+        resample_kernel=d.resample_kernel,
+        mbstd_group_size=d.mbstd_group_size,
+        mbstd_num_features=d.mbstd_num_features,
+        seed=rng.child(config.seed, "discriminator"),
+        name="discriminator",
+    )

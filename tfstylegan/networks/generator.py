@@ -1,0 +1,91 @@
+"""Generator: mapping, truncation and synthesis (StyleGAN, section 2 and appendix B)."""
+
+import keras
+import tensorflow as tf
+
+
+def truncate(ws, w_avg, psi, cutoff=None):
+    """w_avg + psi (w - w_avg) for the first `cutoff` layers, by default all.
+
+    ws [N, L, D], w_avg [D]; psi and cutoff may be tensors.
+    """
+    shrunk = w_avg + tf.cast(psi, ws.dtype) * (ws - w_avg)  # [N, L, D]
+    if cutoff is None:
+        return shrunk
+    first = tf.range(tf.shape(ws)[1]) < cutoff  # [L]
+    return tf.where(first[tf.newaxis, :, tf.newaxis], shrunk, ws)
+
+
+def mix_styles(ws, other_ws, cutoff):
+    """Layers below `cutoff` from `ws`, the rest from `other_ws`; both [N, L, D]."""
+    first = tf.range(tf.shape(ws)[1]) < cutoff  # [L]
+    return tf.where(first[tf.newaxis, :, tf.newaxis], ws, other_ws)
+
+
+@keras.saving.register_keras_serializable("tfstylegan")
+class Generator(keras.Model):
+    """z [N, Z] (and labels [N, T]) -> images [N, H, W, channels], about [-1, 1].
+
+    `mapping` and `synthesis` are layers of this package. `w_avg` [D] is the running
+    mean of w that truncation pulls towards; `track_w_avg` keeps it in training.
+    """
+
+    def __init__(self, mapping, synthesis, *, w_avg_decay=0.995, **kwargs):
+        super().__init__(**kwargs)
+        if mapping.num_ws != synthesis.num_ws:
+            raise ValueError(
+                f"mapping.num_ws must equal synthesis.num_ws = {synthesis.num_ws}; "
+                f"got {mapping.num_ws}"
+            )
+        self.mapping = mapping
+        self.synthesis = synthesis
+        self.w_avg_decay = w_avg_decay
+        self.build()
+
+    def build(self, input_shape=None):
+        self.mapping.build()
+        self.synthesis.build()
+        self.w_avg = self.add_weight(
+            name="w_avg",
+            shape=(self.mapping.w_dim,),
+            initializer="zeros",
+            trainable=False,
+            aggregation="mean",
+        )
+
+    def call(
+        self,
+        z,
+        labels=None,
+        *,
+        truncation_psi=1.0,
+        truncation_cutoff=None,
+        noise_mode="random",
+        seed=None,
+    ):
+        ws = self.mapping(z, labels)  # [N, L, D]
+        if not isinstance(truncation_psi, (int, float)) or truncation_psi != 1:
+            ws = truncate(ws, self.w_avg, truncation_psi, truncation_cutoff)
+        return self.synthesis(ws, noise_mode=noise_mode, seed=seed)  # [N, H, W, C]
+
+    def track_w_avg(self, ws):
+        """w_avg <- lerp(mean over N of w, w_avg, decay), ws [N, L, D] unmixed."""
+        mean = tf.reduce_mean(ws[:, 0], axis=0)  # [D]
+        self.w_avg.assign(mean + (self.w_avg - mean) * self.w_avg_decay)
+
+    def compute_output_shape(self, z_shape, labels_shape=None, **_):
+        return self.synthesis.compute_output_shape(z_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "mapping": keras.saving.serialize_keras_object(self.mapping),
+            "synthesis": keras.saving.serialize_keras_object(self.synthesis),
+            "w_avg_decay": self.w_avg_decay,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        for name in ("mapping", "synthesis"):
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)

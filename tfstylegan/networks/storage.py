@@ -1,0 +1,79 @@
+"""Networks on disk: a run's workdir, or a model directory of `.keras` files."""
+
+import dataclasses
+import json
+import pathlib
+
+import keras
+import tensorflow as tf
+
+from tfstylegan import config as config_lib
+from tfstylegan.networks import build
+
+NAMES = ("G", "D", "G_ema")
+_FIELDS = {"G": "g", "D": "d", "G_ema": "g_ema"}  # of a run's checkpoint
+
+
+@dataclasses.dataclass
+class Networks:
+    """What `load_networks` gives; networks that are absent are None."""
+
+    G: keras.Model | None
+    D: keras.Model | None
+    G_ema: keras.Model | None
+    config: config_lib.Config
+    cur_nimg: int | None = None  # real images seen; None where it is not recorded
+
+
+def load_networks(path):
+    """Loads the networks of a run's workdir (newest checkpoint) or a model directory.
+
+    Raises ValueError where `path` is neither.
+    """
+    path = pathlib.Path(path)
+    config_file = path / "config.json"
+    if not config_file.is_file():
+        raise ValueError(
+            f"{path} holds no config.json: it must be a run's workdir or a model "
+            "directory"
+        )
+    config = config_lib.from_json(config_file.read_text())
+    newest = tf.train.latest_checkpoint(str(path / "checkpoints"))
+    if newest:
+        run = json.loads((path / "data.json").read_text())
+        return _from_checkpoint(newest, config, run["label_dim"])
+    files = {name: path / f"{name}.keras" for name in NAMES}
+    if not any(file.is_file() for file in files.values()):
+        raise ValueError(f"{path} holds neither a checkpoint nor a .keras file yet")
+    loaded = {
+        name: keras.saving.load_model(file) if file.is_file() else None
+        for name, file in files.items()
+    }
+    return Networks(**loaded, config=config)
+
+
+def save_networks(path, networks):
+    """Writes a model directory: config.json and a `.keras` file for each network."""
+    path = pathlib.Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    for name in NAMES:
+        network = getattr(networks, name)
+        if network is not None:
+            partial = path / f"partial-{name}.keras"
+            network.save(partial)
+            partial.replace(path / f"{name}.keras")
+    (path / "config.json").write_text(networks.config.to_json())
+
+
+def _from_checkpoint(newest, config, label_dim):
+    loaded = {
+        "G": build.build_generator(config, label_dim),
+        "D": build.build_discriminator(config, label_dim),
+        "G_ema": build.build_generator(config, label_dim),
+    }
+    cur_nimg = tf.Variable(0, dtype=tf.int64)
+    fields = {_FIELDS[name]: network for name, network in loaded.items()}
+    checkpoint = tf.train.Checkpoint(cur_nimg=cur_nimg, **fields)
+    status = checkpoint.restore(newest)
+    status.assert_existing_objects_matched().expect_partial()
+    return Networks(**loaded, config=config, cur_nimg=int(cur_nimg))

@@ -1,0 +1,24 @@
+"""Synthesis network without shortcuts (StyleGAN2, figure 7, left column)."""
+
+import keras
+
+from tfstylegan.networks import synthesis_blocks
+
+
+@keras.saving.register_keras_serializable("tfstylegan")
+class OrigSynthesis(synthesis_blocks.SynthesisTrunk):
+    """Only the last level is turned into an image."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.to_rgb = self.to_rgb_layer(self.doublings)
+
+    def build(self, input_shape=None):
+        super().build(input_shape)
+        self.to_rgb.build(self.shape(self.doublings), (None, self.w_dim))
+
+    def compose(self, ws, noise):
+        x = self.first_level(ws, noise)
+        for level in range(1, self.doublings + 1):
+            x = self.next_level(level, x, ws, noise)
+        return self.to_rgb(x, ws[:, self.num_ws - 1])  # [N, H, W, channels]

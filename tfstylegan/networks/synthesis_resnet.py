@@ -1,0 +1,48 @@
+"""Synthesis network with residual levels (StyleGAN2, figure 7c)."""
+
+import keras
+import numpy as np
+
+from tfstylegan import rng
+from tfstylegan.layers import equalized
+from tfstylegan.networks import synthesis_blocks
+
+HALF = float(np.sqrt(0.5))  # of a branch: keeps the variance of the sum of two
+
+
+@keras.saving.register_keras_serializable("tfstylegan")
+class ResnetSynthesis(synthesis_blocks.SynthesisTrunk):
+    """Each level is (its convolutions + an upsampled 1x1 projection) / sqrt(2)."""
+
+    last_gain = float(np.sqrt(2)) * HALF  # lrelu's own gain, times the branch's
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.skips = [self._skip(i) for i in range(1, self.doublings + 1)]
+        self.to_rgb = self.to_rgb_layer(self.doublings)
+
+    def _skip(self, level):
+        name = f"{self.size_name(level)}_skip"
+        return equalized.EqualizedConv2D(
+            self.widths[level],
+            1,
+            resampling="up",
+            resample_kernel=self.resample_kernel,
+            use_bias=False,
+            gain=HALF,
+            seed=rng.child(self.seed, name),
+            name=name,
+        )
+
+    def build(self, input_shape=None):
+        super().build(input_shape)
+        for level, skip in enumerate(self.skips):
+            skip.build(self.shape(level))
+        self.to_rgb.build(self.shape(self.doublings), (None, self.w_dim))
+
+    def compose(self, ws, noise):
+        x = self.first_level(ws, noise)
+        for level in range(1, self.doublings + 1):
+            shortcut = self.skips[level - 1](x)  # [N, h, w, C]
+            x = self.next_level(level, x, ws, noise) + shortcut
+        return self.to_rgb(x, ws[:, self.num_ws - 1])  # [N, H, W, channels]

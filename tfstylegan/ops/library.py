@@ -1,0 +1,241 @@
+"""Finds, builds or declines the compiled ops; decides which implementation runs.
+
+On first use the library is taken from the first of these that works:
+
+1. `tfstylegan/ops/tfstylegan_ops-<key>.so`, put there by whoever made the package;
+2. the user's cache folder, from an earlier build;
+3. a build with the C++ compiler into that folder, under a file lock;
+4. nowhere: the pure-TensorFlow twins serve, and one log line says why.
+
+The key is a hash of the C++ sources, the compile flags, TensorFlow's version and the
+machine's architecture, so that a library is only ever loaded where it belongs.
+
+Environment variables:
+  TFSTYLEGAN_OPS: "auto" (default), "compiled" or "reference", for impl="auto".
+  TFSTYLEGAN_CACHE: the cache folder; default `$XDG_CACHE_HOME/tfstylegan` or
+    `~/.cache/tfstylegan`.
+  CXX: the compiler; default g++.
+"""
+
+import fcntl
+import functools
+import hashlib
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+
+from absl import logging
+import tensorflow as tf
+
+_CHOICES = ("auto", "compiled", "reference")
+_FLAGS = ("-O3", "-fPIC", "-shared", "-w")
+_ERROR_LINES = 20  # of a failed build, kept for the message
+
+_lock = threading.RLock()
+_library = None  # the module of op functions, once loaded
+_origin = None  # where it came from
+_failure = None  # why there is none, once tried
+_declined = None  # why "auto" does not use it ("" if it does), once decided
+_forced = None  # set by `implementation`
+
+
+class implementation:  # noqa: N801 (reads as a statement: with ops.implementation(...))
+    """Context in which impl="auto" means `name`: "reference", "compiled" or "auto".
+
+    Whoever traces for export or for XLA, neither of which knows the compiled ops, does
+    so inside `implementation("reference")`. The choice is made when an op is called or
+    traced, and holds for its gradients. It is process-wide, not of one thread, because
+    tf.distribute traces replicas in threads of its own.
+    """
+
+    def __init__(self, name):
+        if name not in _CHOICES:
+            raise ValueError(f"name must be one of {_CHOICES}, got {name!r}")
+        self._name = name
+        self._previous = []
+
+    def __enter__(self):
+        global _forced
+        self._previous.append(_forced)
+        _forced = self._name
+        return self
+
+    def __exit__(self, *unused):
+        global _forced
+        _forced = self._previous.pop()
+
+
+def use_compiled(impl):
+    """Whether an op called with `impl` runs compiled.
+
+    Raises:
+      ValueError: for an unknown choice.
+      RuntimeError: if "compiled" was asked for and there is no library.
+    """
+    choice, _ = _choice(impl)
+    if choice == "reference":
+        return False
+    if choice == "compiled":
+        return library() is not None
+    return _why_not() is None
+
+
+def library():
+    """The module of compiled op functions; RuntimeError with the reason if none."""
+    _load()
+    if _library is None:
+        raise RuntimeError(f"the compiled ops are not available: {_failure}")
+    return _library
+
+
+def describe():
+    """One line: which implementation impl="auto" uses, and why."""
+    choice, source = _choice("auto")
+    if choice == "reference":
+        return f"reference ops ({source})"
+    if choice == "compiled":
+        library()
+    reason = _why_not() if choice == "auto" else None
+    if reason is not None:
+        return f"reference ops ({reason})"
+    return f"compiled ops ({_origin})"
+
+
+def build(directory):
+    """Compiles the library into `directory`, atomically; returns its path.
+
+    Raises:
+      RuntimeError: with the compiler's last lines, if it fails or is missing.
+    """
+    sources = _source_folder()
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise RuntimeError(f"no C++ compiler ({compiler} is not on the PATH)")
+    target = pathlib.Path(directory) / _file_name()
+    logging.warning("building the custom ops, about 20 s, once (%s)", target)
+    start = time.monotonic()
+    handle, temporary = tempfile.mkstemp(suffix=".so", dir=directory)
+    os.close(handle)
+    try:
+        command = [
+            *(compiler, *_FLAGS, *tf.sysconfig.get_compile_flags()),
+            *(str(p) for p in sorted(sources.glob("*.cc"))),
+            *("-o", temporary, *tf.sysconfig.get_link_flags()),
+        ]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        if done.returncode != 0:
+            lines = done.stdout.strip().splitlines()[-_ERROR_LINES:]
+            raise RuntimeError("\n".join([f"{compiler} failed:", *lines]))
+        os.chmod(temporary, 0o755)
+        os.replace(temporary, target)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+    logging.info("built the custom ops in %.0f s", time.monotonic() - start)
+    return target
+
+
+def _choice(impl):
+    """(choice, who made it) after the context and the environment."""
+    if impl not in _CHOICES:
+        raise ValueError(f"impl must be one of {_CHOICES}, got {impl!r}")
+    if impl != "auto":
+        return impl, f"impl={impl!r}"
+    if _forced is not None and _forced != "auto":
+        return _forced, f"ops.implementation({_forced!r})"
+    name = os.environ.get("TFSTYLEGAN_OPS", "auto")
+    if name not in _CHOICES:
+        raise ValueError(f"TFSTYLEGAN_OPS must be one of {_CHOICES}, got {name!r}")
+    return name, f"TFSTYLEGAN_OPS={name}"
+
+
+def _why_not():
+    """Why "auto" declines the compiled ops, or None; the first time, says so."""
+    global _declined
+    if _declined is None:
+        with _lock:
+            if _declined is None:
+                if tf.config.get_visible_devices("GPU"):
+                    # To the CPU and back for every op costs more than the twins.
+                    reason = "a GPU is in use, for which there are no compiled ops"
+                else:
+                    _load()
+                    reason = _failure or ""
+                if reason:
+                    logging.warning("using the pure-TensorFlow ops: %s", reason)
+                _declined = reason
+    return _declined or None
+
+
+def _load():
+    """Sets _library and _origin, or _failure; once."""
+    global _failure
+    if _library is not None or _failure is not None:
+        return
+    with _lock:
+        if _library is not None or _failure is not None:
+            return
+        try:
+            _find()
+        except (OSError, RuntimeError, tf.errors.OpError) as error:
+            _failure = str(error)
+
+
+def _find():
+    prebuilt = pathlib.Path(__file__).parent / _file_name()
+    if prebuilt.exists():
+        _open(prebuilt, "prebuilt")
+        return
+    folder = _cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    cached = folder / _file_name()
+    if not cached.exists():
+        with open(cached.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+            if not cached.exists():  # another process may have been first
+                build(folder)
+    _open(cached, "cached")
+
+
+def _open(path, kind):
+    global _library, _origin
+    _library = tf.load_op_library(str(path))
+    _origin = f"{kind}: {path}"
+
+
+def _cache_folder():
+    folder = os.environ.get("TFSTYLEGAN_CACHE")
+    if folder:
+        return pathlib.Path(folder)
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(home) / "tfstylegan"
+
+
+def _source_folder():
+    """`custom_ops`, inside an installed package or beside it in a checkout."""
+    package = pathlib.Path(__file__).parents[1]
+    for folder in (package / "custom_ops", package.parent / "custom_ops"):
+        if (folder / "upfirdn2d.cc").exists():
+            return folder
+    raise RuntimeError("the C++ sources of the ops are not installed (custom_ops)")
+
+
+@functools.cache
+def _file_name():
+    """tfstylegan_ops-<key>.so, the same on every machine that may share it."""
+    digest = hashlib.sha256()
+    for path in sorted(_source_folder().iterdir()):
+        if path.suffix in (".h", ".cc"):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    # Without the folders, which differ from machine to machine.
+    flags = [f for f in tf.sysconfig.get_compile_flags() if not f.startswith("-I")]
+    parts = (*_FLAGS, *flags, tf.__version__, platform.system(), platform.machine())
+    digest.update("\0".join(parts).encode())
+    return f"tfstylegan_ops-{digest.hexdigest()[:16]}.so"

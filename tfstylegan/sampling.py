@@ -1,0 +1,148 @@
+"""Latents, generated batches, style mixing and image grids."""
+
+import io
+import os
+import pathlib
+
+import numpy as np
+import PIL.Image
+import tensorflow as tf
+
+from tfstylegan import rng
+from tfstylegan.data import pipeline
+from tfstylegan.networks import generator as generator_lib
+
+BATCH = 32  # images a forward pass; bounds the memory of long runs
+
+
+def latents(seeds, z_dim):
+    """z of numbered seeds, float32 [N, Z]; seed s is the field's RandomState(s)."""
+    rows = [rng.seed_latent(seed, z_dim) for seed in seeds]
+    return np.stack(rows) if rows else np.zeros([0, z_dim], np.float32)
+
+
+def cycle_labels(count, label_dim):
+    """One-hot labels 0, 1, ..., T - 1, 0, ...: float32 [N, T]; None without labels."""
+    if not label_dim:
+        return None
+    return np.eye(label_dim, dtype=np.float32)[np.arange(count) % label_dim]
+
+
+def render(generator, z, labels=None, **options):
+    """Images of many latents in batches: float32 [N, H, W, C], unclipped.
+
+    `options` are those of the generator's call; `seed` (int32 [2]) is folded with the
+    batch number.
+    """
+    seed = options.pop("seed", None)
+    images = []
+    for i, start in enumerate(range(0, len(z), BATCH)):
+        rows = slice(start, start + BATCH)
+        if seed is not None:
+            options["seed"] = tf.random.fold_in(seed, i)
+        batch = generator(
+            tf.constant(z[rows]),
+            None if labels is None else tf.constant(labels[rows]),
+            **options,
+        )
+        images.append(batch.numpy())
+    return np.concatenate(images)
+
+
+def image_source(generator, seed, labels=None, **options):
+    """generate(n) -> uint8 [n, H, W, C]: an endless stream of new images.
+
+    `labels` [M, T] are those to draw from, None for an unconditional network.
+    """
+    drawn = 0
+
+    @tf.function(reduce_retracing=True)
+    def batch(z, condition, key):
+        images = generator(z, condition, seed=key, **options)
+        return pipeline.to_uint8(images)
+
+    def generate(count):
+        nonlocal drawn
+        images = []
+        while count > 0:
+            n = min(count, BATCH)
+            key = rng.seed(seed, "image_source", drawn)
+            z = rng.normal(key, [n, generator.mapping.z_dim])
+            condition = None
+            if labels is not None:
+                key_label = rng.seed(seed, "image_source/label", drawn)
+                rows = rng.uniform(key_label, [n], maxval=len(labels), dtype=tf.int32)
+                condition = tf.gather(labels, rows)
+            images.append(batch(z, condition, key).numpy())
+            drawn, count = drawn + n, count - n
+        return np.concatenate(images)
+
+    return generate
+
+
+def style_mixing(generator, row_z, col_z, *, layers, row_labels=None, **options):
+    """Grid of images with rows' styles, but columns' styles in the given layers.
+
+    Args:
+      generator: a `Generator`.
+      row_z: [R, Z].
+      col_z: [K, Z].
+      layers: range of w layers that come from the columns.
+      row_labels: [R, T]; the columns use the same labels.
+
+    Returns: float32 [(R + 1) (K + 1), H, W, C]; the first row and column show the
+    sources, the corner is black.
+    """
+    psi = options.pop("truncation_psi", 1.0)
+    row_ws = generator.mapping(row_z, row_labels)  # [R, L, D]
+    col_labels = None if row_labels is None else row_labels[: len(col_z)]
+    col_ws = generator.mapping(col_z, col_labels)  # [K, L, D]
+    row_ws, col_ws = (
+        generator_lib.truncate(ws, generator.w_avg, psi) for ws in (row_ws, col_ws)
+    )
+    taken = np.isin(np.arange(row_ws.shape[1]), list(layers))[:, np.newaxis]  # [L, 1]
+    pictures = [np.zeros_like(_synthesize(generator, col_ws[:1], options)) - 1]
+    pictures.append(_synthesize(generator, col_ws, options))
+    for ws in row_ws:
+        mixed = tf.where(taken, col_ws, ws[tf.newaxis])  # [K, L, D]
+        both = tf.concat([ws[tf.newaxis], mixed], axis=0)
+        pictures.append(_synthesize(generator, both, options))
+    return np.concatenate(pictures)
+
+
+def _synthesize(generator, ws, options):
+    return generator.synthesis(ws, **options).numpy()
+
+
+def grid(images, columns):
+    """One picture of many: [N, H, W, C] -> [rows H, columns W, C], zeros at the end."""
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    canvas = np.zeros([rows * columns, height, width, channels], images.dtype)
+    canvas[:count] = images
+    canvas = canvas.reshape(rows, columns, height, width, channels)
+    canvas = canvas.transpose(0, 2, 1, 3, 4)
+    return canvas.reshape(rows * height, columns * width, channels)
+
+
+def to_uint8(images):
+    """Images about [-1, 1] as uint8, rounded as the published tools do."""
+    return pipeline.to_uint8(tf.convert_to_tensor(images)).numpy()
+
+
+def write_png(path, image):
+    """Writes one uint8 image [H, W, 1, 3 or 4], whole or not at all."""
+    if image.shape[-1] not in (1, 3, 4):
+        image = image[..., :3] if image.shape[-1] > 4 else image[..., :1]
+    picture = PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def write_atomically(path, content):
+    """Writes bytes to a file that never looks complete before it is."""
+    path = pathlib.Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)

@@ -1,0 +1,1 @@
+"""Training: schedules, state, compiled steps, the loop over ticks, and its report."""

@@ -1,0 +1,114 @@
+"""What a run shows: progress, stats.jsonl, TensorBoard and sample pictures."""
+
+import dataclasses
+import json
+import pathlib
+import resource
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+from tensorboard.plugins.hparams import api as hparams
+
+from tfstylegan import sampling
+
+
+class Report:
+    """Writes about a run into its workdir; knows nothing of how training works."""
+
+    def __init__(self, workdir, config, cur_nimg):
+        self.workdir = pathlib.Path(workdir)
+        self.config = config
+        (self.workdir / "samples").mkdir(exist_ok=True)
+        self.stats_file = self.workdir / "stats.jsonl"
+        self._forget_after(cur_nimg)
+        self.writer = tf.summary.create_file_writer(str(self.workdir / "tensorboard"))
+        self.progress = tqdm.tqdm(
+            total=config.train.total_kimg,
+            initial=cur_nimg / 1000,
+            unit="kimg",
+            bar_format="{l_bar}{bar}| {n:.1f}/{total:g} kimg "
+            "[{elapsed}<{remaining}, {rate_inv_fmt}{postfix}]",
+        )
+        if not cur_nimg:
+            self._configuration()
+
+    def _forget_after(self, cur_nimg):
+        """Drops lines of ticks that the run is about to repeat."""
+        if not self.stats_file.exists():
+            return
+        lines = self.stats_file.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if _seen(line) <= cur_nimg]
+        sampling.write_atomically(self.stats_file, "".join(kept).encode())
+
+    def _configuration(self):
+        text = self.config.to_json()
+        flat = {}
+        for section, values in dataclasses.asdict(self.config).items():
+            if isinstance(values, dict):
+                flat |= {f"{section}.{name}": v for name, v in values.items()}
+            else:
+                flat[section] = values
+        flat = {k: str(v) if isinstance(v, tuple) else v for k, v in flat.items()}
+        with self.writer.as_default(step=0):
+            indented = "\n".join(f"    {line}" for line in text.splitlines())
+            tf.summary.text("config", indented)
+            hparams.hparams(flat)
+
+    def advance(self, cur_nimg):
+        """Moves the progress bar."""
+        self.progress.update(cur_nimg / 1000 - self.progress.n)
+
+    def say(self, text):
+        """Prints a line without disturbing the progress bar."""
+        self.progress.write(text)
+
+    def tick(self, tick, cur_nimg, scalars, histograms):
+        """One line of statistics, in stats.jsonl and in TensorBoard."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        scalars = {**scalars, "resources/peak_memory_gb": peak}
+        line = {"tick": tick, "cur_nimg": cur_nimg, "kimg": cur_nimg / 1000, **scalars}
+        with self.stats_file.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        with self.writer.as_default(step=cur_nimg):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+            for name, values in histograms.items():
+                tf.summary.histogram(name, values)
+        self.writer.flush()
+        shown = {
+            "G": scalars.get("loss/g_main", np.nan),
+            "D": scalars.get("loss/d_main", np.nan),
+        }
+        self.progress.set_postfix({k: f"{v:.3f}" for k, v in shown.items()})
+
+    def metric(self, name, value, cur_nimg):
+        """One value of a metric, a line of its own in stats.jsonl."""
+        line = {"cur_nimg": cur_nimg, "kimg": cur_nimg / 1000, f"metric/{name}": value}
+        with self.stats_file.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        with self.writer.as_default(step=cur_nimg):
+            tf.summary.scalar(f"metric/{name}", value)
+        self.say(f"kimg {cur_nimg / 1000:<8g} {name} {value:.4g}")
+
+    def picture(self, name, images, columns, cur_nimg):
+        """A grid of uint8 images [N, H, W, C], as PNG and in TensorBoard."""
+        canvas = sampling.grid(images, columns)
+        file = self.workdir / "samples" / f"{name}{cur_nimg // 1000:06d}.png"
+        sampling.write_png(file, canvas)
+        with self.writer.as_default(step=cur_nimg):
+            tf.summary.image(name, canvas[np.newaxis, ..., : min(canvas.shape[-1], 3)])
+        return file
+
+    def close(self):
+        """Flushes what is buffered."""
+        self.progress.close()
+        self.writer.close()
+
+
+def _seen(line):
+    """Images seen at a line of stats.jsonl; a torn last line counts as the future."""
+    try:
+        return json.loads(line)["cur_nimg"]
+    except (ValueError, KeyError):
+        return float("inf")

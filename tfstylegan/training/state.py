@@ -1,0 +1,85 @@
+"""Everything that a bit-exact continuation of a run needs, in one checkpoint.
+
+Random numbers and the position in the data are functions of (seed, step, cur_nimg), so
+the two counters stand for them.
+"""
+
+import dataclasses
+import pathlib
+
+import keras
+import tensorflow as tf
+
+from tfstylegan.networks import build
+from tfstylegan.training import schedules
+
+
+@dataclasses.dataclass
+class State:
+    """Networks, optimizers and counters of a run."""
+
+    g: keras.Model
+    d: keras.Model
+    g_ema: keras.Model
+    g_optimizer: keras.optimizers.Optimizer
+    d_optimizer: keras.optimizers.Optimizer
+    pl_mean: tf.Variable  # running mean of the path length
+    step: tf.Variable  # training steps done
+    cur_nimg: tf.Variable  # real images seen
+
+    def checkpoint(self):
+        """A checkpoint of everything; its keys are the field names."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return tf.train.Checkpoint(**fields)
+
+
+def create(config, label_dim):
+    """A fresh state; call it inside the strategy's scope.
+
+    Optimizers are built here: restoring needs their variables to exist.
+    """
+    g = build.build_generator(config, label_dim)
+    d = build.build_discriminator(config, label_dim)
+    g_ema = build.build_generator(config, label_dim)  # same seed: the same start
+    loss = config.loss
+    return State(
+        g=g,
+        d=d,
+        g_ema=g_ema,
+        g_optimizer=_adam(
+            g,
+            config.optimizer,
+            config.optimizer.g_lr,
+            loss.pl_interval if loss.pl_weight else 0,
+        ),
+        d_optimizer=_adam(
+            d,
+            config.optimizer,
+            config.optimizer.d_lr,
+            loss.r1_interval if loss.r1_gamma else 0,
+        ),
+        pl_mean=tf.Variable(
+            0.0, trainable=False, aggregation=tf.VariableAggregation.MEAN
+        ),
+        step=tf.Variable(0, dtype=tf.int64, trainable=False),
+        cur_nimg=tf.Variable(0, dtype=tf.int64, trainable=False),
+    )
+
+
+def _adam(network, optimizer, lr, interval):
+    lr, beta1, beta2 = schedules.lazy_adam(
+        lr, optimizer.beta1, optimizer.beta2, interval
+    )
+    adam = keras.optimizers.Adam(lr, beta1, beta2, epsilon=optimizer.epsilon)
+    adam.build(network.trainable_variables)
+    return adam
+
+
+def manager(state, workdir, keep):
+    """The checkpoint manager of a run's workdir."""
+    return tf.train.CheckpointManager(
+        state.checkpoint(),
+        str(pathlib.Path(workdir) / "checkpoints"),
+        max_to_keep=keep,
+        step_counter=state.cur_nimg,
+    )
