@@ -19,13 +19,13 @@ help:
 
 demo: $(VENV)/.installed
 	$(PY) -m tfstylegan.train --config=configs/digits32.py --workdir=$(DEMO_DIR)
-	$(PY) -m tfstylegan.evaluate --model=$(DEMO_DIR) --metrics=pixel_frechet
+	$(PY) -m tfstylegan.evaluate --model=$(DEMO_DIR) --metrics=pixel_frechet --untrained
 	$(PY) -m tfstylegan.export --model=$(DEMO_DIR) --outdir=$(DEMO_DIR)/saved_model
 	@echo
-	@echo "Images:      $$(ls -t $(DEMO_DIR)/samples/*.png | head -n 1)"
+	@echo "Images:      $$(ls $(DEMO_DIR)/samples/fakes*.png | tail -n 1)"
 	@echo "Metric:      $(DEMO_DIR)/metrics.jsonl"
 	@echo "SavedModel:  $(DEMO_DIR)/saved_model"
-	@echo "TensorBoard: $(VENV)/bin/tensorboard --logdir=$(DEMO_DIR)"
+	@echo "TensorBoard: $(VENV)/bin/tensorboard --logdir=$(DEMO_DIR)/tensorboard"
 
 test: $(VENV)/.installed-test
 	$(PY) -m pytest

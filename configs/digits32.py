@@ -1,8 +1,6 @@
 """StyleGAN2 on scikit-learn's 1,797 handwritten digits, 32x32 grey; for a laptop.
 
-    python -m tfstylegan.train --config=configs/digits32.py --workdir=runs/digits32
-
-About ten minutes on two cores without GPU.
+python -m tfstylegan.train --config=configs/digits32.py --workdir=runs/digits32
 """
 
 from tfstylegan import config as config_lib
@@ -14,7 +12,7 @@ def get_config():
     config.data.resolution = 32
     config.data.channels = 1
     for network in (config.generator, config.discriminator):
-        network.fmap_base = 256
+        network.fmap_base = 512
         network.fmap_max = 64
     config.generator.z_dim = config.generator.w_dim = 64
     config.generator.mapping_layers = 4
@@ -25,5 +23,6 @@ def get_config():
     config.train.ema_halflife_kimg = 2.0
     config.train.image_ticks = 5
     config.train.checkpoint_ticks = 5
+    config.train.metric_ticks = 10
     config.train.metric_images = 2000
     return config

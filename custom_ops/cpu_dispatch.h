@@ -30,16 +30,16 @@ inline int CpuLevel() {
 
 }  // namespace tfstylegan
 
-#define TFSTYLEGAN_MULTIVERSION(name, parameters, call)                            \
-  __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))) void      \
-      name##Avx512 parameters {                                                    \
-    call;                                                                          \
-  }                                                                                \
-  __attribute__((target("avx2,fma"))) void name##Avx2 parameters { call; }         \
-  void name##Base parameters { call; }                                             \
-  using name##Pointer = decltype(&name##Base);                                     \
-  const name##Pointer name = ::tfstylegan::CpuLevel() == 2   ? &name##Avx512       \
-                             : ::tfstylegan::CpuLevel() == 1 ? &name##Avx2         \
+#define TFSTYLEGAN_MULTIVERSION(name, parameters, call)                               \
+  __attribute__((target(                                                              \
+      "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))) void name##Avx512 parameters { \
+    call;                                                                             \
+  }                                                                                   \
+  __attribute__((target("avx2,fma"))) void name##Avx2 parameters { call; }            \
+  void name##Base parameters { call; }                                                \
+  using name##Pointer = decltype(&name##Base);                                        \
+  const name##Pointer name = ::tfstylegan::CpuLevel() == 2   ? &name##Avx512          \
+                             : ::tfstylegan::CpuLevel() == 1 ? &name##Avx2            \
                                                              : &name##Base;
 
 #else

@@ -8,9 +8,7 @@
 #include "fused_bias_act.h"
 
 #include <algorithm>
-#include <limits>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include "tensorflow/core/framework/op.h"
@@ -33,117 +31,56 @@ constexpr int64_t kTile = 256;
 constexpr int64_t kBlock = 16384;  // elements of a block, at least
 
 template <typename T>
-using AccOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
+using RunsPointer = void (*)(const Scalars<AccOf<T>>& s, const Run<T>& run,
+                             int64_t tile, int64_t count);
 
-// One run of `length` <= tile elements.
-template <typename T>
-struct Run {
-  using Acc = AccOf<T>;
-  const T* x;        // forward: x; backward: dy
-  const T* ref;      // backward: y, or x for activations with a slope from the input
-  const Acc* bias;   // [tile]
-  const Acc* plus;   // backward: [tile] added to dy
-  T* out;            // forward: y; backward: dx
-  Acc* sum;          // backward: [tile], dx is added
-};
-
-template <bool kClamp, typename Act, typename T>
-TFSTYLEGAN_INLINE void Forward(const Act& act, const Run<T>& run, int64_t length) {
-  using Acc = AccOf<T>;
-  const Acc top = act.s.clamp;
-  const T* __restrict x = run.x;
-  const Acc* __restrict bias = run.bias;
-  T* __restrict out = run.out;
-  for (int64_t i = 0; i < length; ++i) {
-    Acc y = act.Value(static_cast<Acc>(x[i]) + bias[i]);
-    if (kClamp) {
-      y = y > top ? top : y;
-      y = y < -top ? -top : y;
-    }
-    out[i] = static_cast<T>(y);
-  }
+// Activations that are calls of the mathematical library, and half, whose conversions
+// take the time: one instruction set will do.
+template <bool kBackward, template <typename> class Act, typename T>
+void Plain(const Scalars<AccOf<T>>& s, const Run<T>& run, int64_t tile, int64_t count) {
+  Runs<kBackward>(Act<AccOf<T>>{s}, run, tile, count);
 }
 
-template <bool kClamp, typename Act, typename T>
-TFSTYLEGAN_INLINE void Backward(const Act& act, const Run<T>& run, int64_t length) {
-  using Acc = AccOf<T>;
-  const Acc top = act.s.clamp;
-  const T* __restrict dy = run.x;
-  const T* __restrict refs = run.ref;
-  const Acc* __restrict bias = run.bias;
-  const Acc* __restrict plus = run.plus;
-  T* __restrict out = run.out;
-  Acc* __restrict sum = run.sum;
-  for (int64_t i = 0; i < length; ++i) {
-    Acc ref = static_cast<Acc>(refs[i]);
-    if (Act::kFromInput) ref += bias[i];
-    Acc dx = act.Times(static_cast<Acc>(dy[i]) + plus[i], ref);
-    if (kClamp) {
-      const Acc y = Act::kFromInput ? act.Value(ref) : ref;
-      dx = (y < 0 ? -y : y) >= top ? Acc(0) : dx;
-    }
-    out[i] = static_cast<T>(dx);
-    sum[i] += dx;
-  }
-}
-
-template <bool kBackward, typename Act, typename T>
-TFSTYLEGAN_INLINE void Runs(const Act& act, Run<T> run, int64_t tile, int64_t count) {
-  const bool clamp = act.s.clamp < std::numeric_limits<AccOf<T>>::infinity();
-  for (int64_t begin = 0; begin < count; begin += tile) {
-    const int64_t length = std::min(tile, count - begin);
-    if constexpr (kBackward) {
-      if (clamp) {
-        Backward<true>(act, run, length);
-      } else {
-        Backward<false>(act, run, length);
-      }
-      run.ref += length;
-    } else {
-      if (clamp) {
-        Forward<true>(act, run, length);
-      } else {
-        Forward<false>(act, run, length);
-      }
-    }
-    run.x += length;
-    run.out += length;
-  }
-}
-
-// The vectorised activations are compiled for each instruction set; the others are
-// calls of the mathematical library, for which it does not matter.
-#define TFSTYLEGAN_VECTOR(name, backward, Act, T)                                \
-  TFSTYLEGAN_MULTIVERSION(                                                       \
-      name, (const Act<AccOf<T>>& act, Run<T> run, int64_t tile, int64_t count), \
-      (Runs<backward, Act<AccOf<T>>, T>(act, run, tile, count)))
-#define TFSTYLEGAN_TYPE(name, T)                                    \
-  TFSTYLEGAN_VECTOR(ReluForward##name, false, Relu, T)              \
-  TFSTYLEGAN_VECTOR(ReluBackward##name, true, Relu, T)              \
-  TFSTYLEGAN_VECTOR(LeakyForward##name, false, LeakyRelu, T)        \
-  TFSTYLEGAN_VECTOR(LeakyBackward##name, true, LeakyRelu, T)        \
-  template <bool kBackward>                                         \
-  void RunsOf(const Relu<AccOf<T>>& act, const Run<T>& run,         \
-              int64_t tile, int64_t count) {                        \
-    (kBackward ? ReluBackward##name : ReluForward##name)(act, run,  \
-                                                         tile, count); \
-  }                                                                 \
-  template <bool kBackward>                                         \
-  void RunsOf(const LeakyRelu<AccOf<T>>& act, const Run<T>& run,    \
-              int64_t tile, int64_t count) {                        \
-    (kBackward ? LeakyBackward##name : LeakyForward##name)(act, run, \
-                                                           tile, count); \
+#define TFSTYLEGAN_VECTOR(name, backward, Act, T)                                   \
+  TFSTYLEGAN_MULTIVERSION(                                                          \
+      name,                                                                         \
+      (const Scalars<AccOf<T>>& s, const Run<T>& run, int64_t tile, int64_t count), \
+      (Runs<backward>(Act<AccOf<T>>{s}, run, tile, count)))
+#define TFSTYLEGAN_TYPE(name, T)                         \
+  TFSTYLEGAN_VECTOR(Relu##name, false, Relu, T)          \
+  TFSTYLEGAN_VECTOR(ReluGrad##name, true, Relu, T)       \
+  TFSTYLEGAN_VECTOR(Leaky##name, false, LeakyRelu, T)    \
+  TFSTYLEGAN_VECTOR(LeakyGrad##name, true, LeakyRelu, T) \
+  RunsPointer<T> ReluOf(bool backward, T) {              \
+    return backward ? ReluGrad##name : Relu##name;       \
+  }                                                      \
+  RunsPointer<T> LeakyOf(bool backward, T) {             \
+    return backward ? LeakyGrad##name : Leaky##name;     \
   }
 TFSTYLEGAN_TYPE(Float, float)
 TFSTYLEGAN_TYPE(Double, double)
 TFSTYLEGAN_TYPE(Bfloat16, Eigen::bfloat16)
-TFSTYLEGAN_TYPE(Half, Eigen::half)
 #undef TFSTYLEGAN_TYPE
 #undef TFSTYLEGAN_VECTOR
 
-template <bool kBackward, typename Act, typename T>
-void RunsOf(const Act& act, const Run<T>& run, int64_t tile, int64_t count) {
-  Runs<kBackward>(act, run, tile, count);
+RunsPointer<Eigen::half> ReluOf(bool backward, Eigen::half) {
+  return backward ? Plain<true, Relu, Eigen::half> : Plain<false, Relu, Eigen::half>;
+}
+RunsPointer<Eigen::half> LeakyOf(bool backward, Eigen::half) {
+  return backward ? Plain<true, LeakyRelu, Eigen::half>
+                  : Plain<false, LeakyRelu, Eigen::half>;
+}
+
+template <bool kBackward, typename T>
+RunsPointer<T> Select(const std::string& act) {
+  if (act == "relu") return ReluOf(kBackward, T());
+  if (act == "tanh") return Plain<kBackward, Tanh, T>;
+  if (act == "sigmoid") return Plain<kBackward, Sigmoid, T>;
+  if (act == "elu") return Plain<kBackward, Elu, T>;
+  if (act == "selu") return Plain<kBackward, Selu, T>;
+  if (act == "softplus") return Plain<kBackward, Softplus, T>;
+  if (act == "swish") return Plain<kBackward, Swish, T>;
+  return LeakyOf(kBackward, T());  // lrelu, linear
 }
 
 // x as [outer, channels, inner]; without a bias all of it is `inner`.
@@ -196,10 +133,10 @@ void FillTile(const Tensor& vector, int64_t channel, const View& view, Acc* tile
 
 // Forward: x, bias -> out. Backward: x is dy, plus is dy_bias; also sums out into
 // d_bias, which may be null.
-template <bool kBackward, typename T, typename Act>
-void Process(OpKernelContext* ctx, const View& view, int64_t cost, const Act& act,
-             const Tensor& x, const Tensor* ref, const Tensor& bias, const Tensor& plus,
-             Tensor* out, Tensor* d_bias) {
+template <bool kBackward, typename T>
+void Process(OpKernelContext* ctx, const View& view, RunsPointer<T> runs,
+             const Scalars<AccOf<T>>& scalars, const Tensor& x, const Tensor* ref,
+             const Tensor& bias, const Tensor& plus, Tensor* out, Tensor* d_bias) {
   using Acc = AccOf<T>;
   const int64_t tile = view.tile;
   std::vector<Acc> common_bias(tile), common_plus(tile);
@@ -208,7 +145,8 @@ void Process(OpKernelContext* ctx, const View& view, int64_t cost, const Act& ac
   // One sum per channel of a tile and block, or per block of a row.
   const int64_t width = view.last ? tile : 1;
   std::vector<Acc> sums(kBackward ? view.blocks * width : 0, Acc(0));
-  const int64_t per_row = view.last ? view.blocks : (view.inner + view.block - 1) / view.block;
+  const int64_t per_row =
+      view.last ? view.blocks : (view.inner + view.block - 1) / view.block;
 
   auto work = [&](int64_t b0, int64_t b1) {
     std::vector<Acc> own_bias(common_bias), own_plus(common_plus), own_sum(tile);
@@ -229,14 +167,14 @@ void Process(OpKernelContext* ctx, const View& view, int64_t cost, const Act& ac
       run.out = out->flat<T>().data() + offset;
       run.sum = view.last && kBackward ? sums.data() + b * width : own_sum.data();
       if (kBackward && !view.last) std::fill(own_sum.begin(), own_sum.end(), Acc(0));
-      RunsOf<kBackward>(act, run, tile, std::min(view.block, length - begin));
+      runs(scalars, run, tile, std::min(view.block, length - begin));
       if (kBackward && !view.last) {
         for (const Acc value : own_sum) sums[b] += value;
       }
     }
   };
   ctx->device()->tensorflow_cpu_worker_threads()->workers->ParallelFor(
-      view.blocks, cost * std::min(view.block, view.last ? view.size : view.inner), work);
+      view.blocks, std::min(view.block, view.last ? view.size : view.inner), work);
 
   if (d_bias == nullptr) return;
   std::vector<Acc> totals(view.channels, Acc(0));
@@ -266,10 +204,11 @@ class FusedBiasActOp : public OpKernel {
                 InvalidArgument("axis must be in [0, ", x.dims(), "), got ", axis_));
     for (const Tensor* vector : {&bias, &plus}) {
       const int64_t n = vector->NumElements();
-      OP_REQUIRES(ctx, vector->dims() == 1 && (n == 0 || n == x.dim_size(axis_)),
-                  InvalidArgument("bias must be [", x.dim_size(axis_), "] or [0] for x ",
-                                  x.shape().DebugString(), " and axis ", axis_,
-                                  ", got ", vector->shape().DebugString()));
+      OP_REQUIRES(
+          ctx, vector->dims() == 1 && (n == 0 || n == x.dim_size(axis_)),
+          InvalidArgument("bias must be [", x.dim_size(axis_), "] or [0] for x ",
+                          x.shape().DebugString(), " and axis ", axis_, ", got ",
+                          vector->shape().DebugString()));
     }
     OP_REQUIRES(ctx, scalars.dims() == 1 && scalars.NumElements() == 3,
                 InvalidArgument("scalars must be (alpha, gain, clamp), got shape ",
@@ -288,54 +227,28 @@ class FusedBiasActOp : public OpKernel {
       for (int64_t i = 0; i < d_bias->NumElements(); ++i) d_bias->flat<T>()(i) = T(0);
     }
     if (x.NumElements() == 0) return;
-    Start(ctx, View(x.shape(), axis_, bias.NumElements() + plus.NumElements() > 0), x,
-          bias, plus, scalars.vec<double>(), out,
-          bias.NumElements() == 0 ? nullptr : d_bias);
+    const auto values = scalars.vec<double>();
+    using Acc = AccOf<T>;
+    const Scalars<Acc> s{static_cast<Acc>(act_ == "linear" ? 1 : values(0)),
+                         static_cast<Acc>(values(1)), static_cast<Acc>(values(2))};
+    const View view(x.shape(), axis_, bias.NumElements() + plus.NumElements() > 0);
+    Process<kBackward, T>(ctx, view, Select<kBackward, T>(act_), s, x,
+                          kBackward ? &ctx->input(2) : nullptr, bias, plus, out,
+                          bias.NumElements() == 0 ? nullptr : d_bias);
   }
 
  private:
-  using Acc = AccOf<T>;
-
-  void Start(OpKernelContext* ctx, const View& view, const Tensor& x, const Tensor& bias,
-             const Tensor& plus, tensorflow::TTypes<double>::ConstVec scalars,
-             Tensor* out, Tensor* d_bias) {
-    Scalars<Acc> s{static_cast<Acc>(scalars(0)), static_cast<Acc>(scalars(1)),
-                   static_cast<Acc>(scalars(2))};
-    const Tensor* ref = kBackward ? &ctx->input(2) : nullptr;
-    const auto run = [&](const auto& act, int64_t cost) {
-      Process<kBackward, T>(ctx, view, cost, act, x, ref, bias, plus, out, d_bias);
-    };
-    if (act_ == "linear") s.alpha = 1;
-    if (act_ == "linear" || act_ == "lrelu") {
-      run(LeakyRelu<Acc>{s}, 1);
-    } else if (act_ == "relu") {
-      run(Relu<Acc>{s}, 1);
-    } else if (act_ == "tanh") {
-      run(Tanh<Acc>{s}, 20);
-    } else if (act_ == "sigmoid") {
-      run(Sigmoid<Acc>{s}, 20);
-    } else if (act_ == "elu") {
-      run(Elu<Acc>{s}, 20);
-    } else if (act_ == "selu") {
-      run(Selu<Acc>{s}, 20);
-    } else if (act_ == "softplus") {
-      run(Softplus<Acc>{s}, 40);
-    } else if (act_ == "swish") {
-      run(Swish<Acc>{s}, 20);
-    }  // the attribute allows no other
-  }
-
   int64_t axis_;
   std::string act_;
   Tensor empty_{tensorflow::DataTypeToEnum<T>::value, TensorShape({0})};
 };
 
-#define TFSTYLEGAN_REGISTER(T)                                                          \
-  REGISTER_KERNEL_BUILDER(                                                              \
-      Name("TfstyleganFusedBiasAct").Device(DEVICE_CPU).TypeConstraint<T>("T"),         \
-      FusedBiasActOp<false, T>);                                                        \
-  REGISTER_KERNEL_BUILDER(                                                              \
-      Name("TfstyleganFusedBiasActGrad").Device(DEVICE_CPU).TypeConstraint<T>("T"),     \
+#define TFSTYLEGAN_REGISTER(T)                                                      \
+  REGISTER_KERNEL_BUILDER(                                                          \
+      Name("TfstyleganFusedBiasAct").Device(DEVICE_CPU).TypeConstraint<T>("T"),     \
+      FusedBiasActOp<false, T>);                                                    \
+  REGISTER_KERNEL_BUILDER(                                                          \
+      Name("TfstyleganFusedBiasActGrad").Device(DEVICE_CPU).TypeConstraint<T>("T"), \
       FusedBiasActOp<true, T>);
 TFSTYLEGAN_REGISTER(float)
 TFSTYLEGAN_REGISTER(double)

@@ -1,12 +1,16 @@
-// Activations and their slopes (see README.md for the op's contract).
+// Activations and the loops over them (README.md: the ops' contracts).
 //
-// Each is a struct with y = Value(a) and Slope(ref), where ref is y or, if kFromInput,
-// a = x + b. The gain is part of both.
+// An activation is a struct with Value(a) and Times(dy, ref) = dy * slope(ref), where
+// ref is y or, if kFromInput, a = x + b. The gain is part of both.
 
 #ifndef TFSTYLEGAN_CUSTOM_OPS_FUSED_BIAS_ACT_H_
 #define TFSTYLEGAN_CUSTOM_OPS_FUSED_BIAS_ACT_H_
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
 
 #include "cpu_dispatch.h"
 
@@ -114,6 +118,85 @@ struct Swish {
     return dy * s.gain * c * (1 + a * (1 - c));
   }
 };
+
+template <typename T>
+using AccOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+// One run of `length` <= tile elements.
+template <typename T>
+struct Run {
+  using Acc = AccOf<T>;
+  const T* x;       // forward: x; backward: dy
+  const T* ref;     // backward: y, or x for activations with a slope from the input
+  const Acc* bias;  // [tile]
+  const Acc* plus;  // backward: [tile] added to dy
+  T* out;           // forward: y; backward: dx
+  Acc* sum;         // backward: [tile], dx is added
+};
+
+template <bool kClamp, typename Act, typename T>
+TFSTYLEGAN_INLINE void Forward(const Act& act, const Run<T>& run, int64_t length) {
+  using Acc = AccOf<T>;
+  const Acc top = act.s.clamp;
+  const T* __restrict x = run.x;
+  const Acc* __restrict bias = run.bias;
+  T* __restrict out = run.out;
+  for (int64_t i = 0; i < length; ++i) {
+    Acc y = act.Value(static_cast<Acc>(x[i]) + bias[i]);
+    if (kClamp) {
+      y = y > top ? top : y;
+      y = y < -top ? -top : y;
+    }
+    out[i] = static_cast<T>(y);
+  }
+}
+
+template <bool kClamp, typename Act, typename T>
+TFSTYLEGAN_INLINE void Backward(const Act& act, const Run<T>& run, int64_t length) {
+  using Acc = AccOf<T>;
+  const Acc top = act.s.clamp;
+  const T* __restrict dy = run.x;
+  const T* __restrict refs = run.ref;
+  const Acc* __restrict bias = run.bias;
+  const Acc* __restrict plus = run.plus;
+  T* __restrict out = run.out;
+  Acc* __restrict sum = run.sum;
+  for (int64_t i = 0; i < length; ++i) {
+    Acc ref = static_cast<Acc>(refs[i]);
+    if (Act::kFromInput) ref += bias[i];
+    Acc dx = act.Times(static_cast<Acc>(dy[i]) + plus[i], ref);
+    if (kClamp) {
+      const Acc y = Act::kFromInput ? act.Value(ref) : ref;
+      dx = (y < 0 ? -y : y) >= top ? Acc(0) : dx;
+    }
+    out[i] = static_cast<T>(dx);
+    sum[i] += dx;
+  }
+}
+
+template <bool kBackward, typename Act, typename T>
+TFSTYLEGAN_INLINE void Runs(const Act& act, Run<T> run, int64_t tile, int64_t count) {
+  const bool clamp = act.s.clamp < std::numeric_limits<AccOf<T>>::infinity();
+  for (int64_t begin = 0; begin < count; begin += tile) {
+    const int64_t length = std::min(tile, count - begin);
+    if constexpr (kBackward) {
+      if (clamp) {
+        Backward<true>(act, run, length);
+      } else {
+        Backward<false>(act, run, length);
+      }
+      run.ref += length;
+    } else {
+      if (clamp) {
+        Forward<true>(act, run, length);
+      } else {
+        Forward<false>(act, run, length);
+      }
+    }
+    run.x += length;
+    run.out += length;
+  }
+}
 
 }  // namespace tfstylegan
 

@@ -31,55 +31,6 @@ constexpr int64_t kNarrow = 16;           // fewer channels do not fill the vect
 constexpr int64_t kMaxFactor = int64_t{1} << 20;
 constexpr int64_t kMaxPad = int64_t{1} << 40;
 
-// out[i] (+)= sum over n < N of taps[n] * in[n * stride + i], 0 <= i < length.
-template <int N, bool kAdd, typename T, typename Acc>
-TFSTYLEGAN_INLINE void FirFixed(const Acc* taps, const T* __restrict in,
-                                int64_t stride, int64_t length,
-                                Acc* __restrict out) {
-  Acc t[N];
-  for (int n = 0; n < N; ++n) t[n] = taps[n];
-  for (int64_t i = 0; i < length; ++i) {
-    Acc sum = kAdd ? out[i] : Acc(0);
-    for (int n = 0; n < N; ++n) sum += t[n] * static_cast<Acc>(in[n * stride + i]);
-    out[i] = sum;
-  }
-}
-
-template <bool kAdd, typename T, typename Acc>
-TFSTYLEGAN_INLINE void FirUpTo4(int64_t n, const Acc* taps, const T* in,
-                                int64_t stride, int64_t length, Acc* out) {
-  switch (n) {
-    case 0:
-      if (!kAdd) std::fill(out, out + length, Acc(0));
-      break;
-    case 1:
-      FirFixed<1, kAdd>(taps, in, stride, length, out);
-      break;
-    case 2:
-      FirFixed<2, kAdd>(taps, in, stride, length, out);
-      break;
-    case 3:
-      FirFixed<3, kAdd>(taps, in, stride, length, out);
-      break;
-    default:
-      FirFixed<4, kAdd>(taps, in, stride, length, out);
-  }
-}
-
-template <typename T, typename Acc>
-TFSTYLEGAN_INLINE void Fir(bool add, int64_t n, const Acc* taps, const T* in,
-                           int64_t stride, int64_t length, Acc* out) {
-  if (!add) {
-    FirUpTo4<false>(n, taps, in, stride, length, out);
-    n -= 4;
-    taps += 4;
-    in += 4 * stride;
-  }
-  for (; n > 0; n -= 4, taps += 4, in += 4 * stride) {
-    FirUpTo4<true>(n, taps, in, stride, length, out);
-  }
-}
-
 // Scratch memory of one thread.
 template <typename Acc>
 struct Scratch {
@@ -109,30 +60,37 @@ TFSTYLEGAN_INLINE void CombineRows(const Geometry& g, const std::vector<Acc>& ta
 // out[(o - o0) * C + c] (+)= x filtering of `row`, which starts at column `begin`.
 template <typename Acc>
 TFSTYLEGAN_INLINE void FilterRow(const Geometry& g, const Phases<Acc>& phases,
-                                 const Acc* row, int64_t begin, int64_t end,
-                                 int64_t o0, int64_t o1, bool add, Acc* dense,
-                                 Acc* out) {
+                                 const Acc* row, int64_t begin, int64_t end, int64_t o0,
+                                 int64_t o1, bool add, Acc* dense, Acc* out) {
   const int64_t c = g.channels;
-  const bool flat = g.x.up == 1 && g.x.down == 1;
-  if (flat || c >= kNarrow) {
-    const int64_t step = flat ? o1 - o0 : 1;
-    for (int64_t o = o0; o < o1; o += step) {
-      const std::vector<Acc>& taps = phases[g.x.FirstTap(o)];
-      Fir(add, taps.size(), taps.data(), row + (g.x.FirstSample(o) - begin) * c, c,
-          step * c, out + (o - o0) * c);
-    }
+  const Acc zeros[kNarrow] = {};
+  const int64_t first_tap = g.x.FirstTap(o0);
+  const int64_t first_sample = g.x.FirstSample(o0) - begin;
+  if (g.x.up == 1 && g.x.down == 1) {  // one run over all columns
+    Fir(add, phases[0].size(), phases[0].data(), row + first_sample * c, c,
+        (o1 - o0) * c, out);
     return;
   }
-  for (int64_t p = 0; p < g.x.up; ++p) {
-    const std::vector<Acc>& taps = phases[p];
-    const int64_t n = taps.size();
-    const int64_t length = std::max<int64_t>(end - begin - std::max<int64_t>(n - 1, 0), 0);
-    Fir(false, n, taps.data(), row, c, length * c, dense);
+  const int64_t passes = c >= kNarrow ? 1 : g.x.up;
+  for (int64_t pass = 0; pass < passes; ++pass) {
+    const std::vector<Acc>& dense_taps = phases[pass];
+    if (c < kNarrow) {  // one phase of taps at every sample
+      const int64_t n = dense_taps.size();
+      const int64_t starts =
+          std::max<int64_t>(end - begin - std::max<int64_t>(n - 1, 0), 0);
+      Fir(false, n, dense_taps.data(), row, c, starts * c, dense);
+    }
+    int64_t tap = first_tap, sample = first_sample;
     for (int64_t o = o0; o < o1; ++o) {
-      if (g.x.FirstTap(o) != p) continue;
-      const Acc* from = dense + (g.x.FirstSample(o) - begin) * c;
       Acc* to = out + (o - o0) * c;
-      for (int64_t i = 0; i < c; ++i) to[i] = (add ? to[i] : Acc(0)) + (n ? from[i] : Acc(0));
+      if (c >= kNarrow) {
+        const std::vector<Acc>& taps = phases[tap];
+        Fir(add, taps.size(), taps.data(), row + sample * c, c, c, to);
+      } else if (tap == pass) {
+        const Acc* from = dense_taps.empty() ? zeros : dense + sample * c;
+        for (int64_t i = 0; i < c; ++i) to[i] = add ? to[i] + from[i] : from[i];
+      }
+      for (tap -= g.x.down; tap < 0; tap += g.x.up) ++sample;
     }
   }
 }
@@ -153,21 +111,22 @@ TFSTYLEGAN_INLINE void OutputPiece(const Geometry& g, const FilterPlan<Acc>& pla
   } else {
     line = scratch->line.data();
   }
-  if (plan.separable) {
-    CombineRows(g, plan.y[g.y.FirstTap(oy)], first, image, begin, end, row);
-    FilterRow(g, plan.x[0], row, begin, end, o0, o1, false, dense, line);
-  } else {
-    const std::vector<Acc> one(1, Acc(1));
-    std::fill(line, line + (o1 - o0) * g.channels, Acc(0));
-    int64_t sample = first;
-    for (int64_t k = g.y.FirstTap(oy); k < g.y.taps; k += g.y.up, ++sample) {
-      if (sample < 0 || sample >= g.y.in) continue;
-      CombineRows(g, one, sample, image, begin, end, row);
-      FilterRow(g, plan.x[k], row, begin, end, o0, o1, true, dense, line);
-    }
+  // One term if the kernel is separable, otherwise one for each kernel row that meets
+  // an image row.
+  const std::vector<Acc> one(1, Acc(1));
+  const int64_t tap = g.y.FirstTap(oy);
+  const int64_t terms =
+      plan.separable ? 1 : (std::max(g.y.taps - tap, int64_t{0}) + g.y.up - 1) / g.y.up;
+  for (int64_t term = 0; term < terms; ++term) {
+    const std::vector<Acc>& y_taps = plan.separable ? plan.y[tap] : one;
+    const Phases<Acc>& x_taps = plan.x[plan.separable ? 0 : tap + term * g.y.up];
+    CombineRows(g, y_taps, first + term, image, begin, end, row);
+    FilterRow(g, x_taps, row, begin, end, o0, o1, term > 0, dense, line);
   }
+  if (terms == 0) std::fill(line, line + (o1 - o0) * g.channels, Acc(0));
   if constexpr (!std::is_same_v<T, Acc>) {
-    for (int64_t i = 0; i < (o1 - o0) * g.channels; ++i) out[i] = static_cast<T>(line[i]);
+    for (int64_t i = 0; i < (o1 - o0) * g.channels; ++i)
+      out[i] = static_cast<T>(line[i]);
   }
 }
 
@@ -190,27 +149,32 @@ TFSTYLEGAN_INLINE void OutputRows(const Geometry& g, const FilterPlan<Acc>& plan
     const T* image = in + r / g.y.out * g.y.in * g.x.in * c;
     T* out_row = out + r * g.x.out * c;
     for (int64_t o = 0; o < g.x.out; o += piece) {
-      OutputPiece(g, plan, image, r % g.y.out, o, std::min(o + piece, g.x.out), &scratch,
-                  out_row + o * c);
+      OutputPiece(g, plan, image, r % g.y.out, o, std::min(o + piece, g.x.out),
+                  &scratch, out_row + o * c);
     }
   }
 }
 
-#define TFSTYLEGAN_ROWS(name, T, Acc)                                               \
-  TFSTYLEGAN_MULTIVERSION(name,                                                     \
-                          (const Geometry& g, const FilterPlan<Acc>& plan,          \
-                           const T* in, int64_t r0, int64_t r1, T* out),            \
-                          OutputRows(g, plan, in, r0, r1, out))                     \
+#define TFSTYLEGAN_ROWS(name, T, Acc)                                                \
+  TFSTYLEGAN_MULTIVERSION(name,                                                      \
+                          (const Geometry& g, const FilterPlan<Acc>& plan,           \
+                           const T* in, int64_t r0, int64_t r1, T* out),             \
+                          OutputRows(g, plan, in, r0, r1, out))                      \
   void Rows(const Geometry& g, const FilterPlan<Acc>& plan, const T* in, int64_t r0, \
-            int64_t r1, T* out) {                                                   \
-    name(g, plan, in, r0, r1, out);                                                 \
+            int64_t r1, T* out) {                                                    \
+    name(g, plan, in, r0, r1, out);                                                  \
   }
 
 TFSTYLEGAN_ROWS(RowsFloat, float, float)
 TFSTYLEGAN_ROWS(RowsDouble, double, double)
 TFSTYLEGAN_ROWS(RowsBfloat16, Eigen::bfloat16, float)
-TFSTYLEGAN_ROWS(RowsHalf, Eigen::half, float)
 #undef TFSTYLEGAN_ROWS
+
+// Conversion is what takes the time.
+void Rows(const Geometry& g, const FilterPlan<float>& plan, const Eigen::half* in,
+          int64_t r0, int64_t r1, Eigen::half* out) {
+  OutputRows(g, plan, in, r0, r1, out);
+}
 
 template <typename T>
 class Upfirdn2dOp : public OpKernel {
@@ -230,8 +194,9 @@ class Upfirdn2dOp : public OpKernel {
       OP_REQUIRES(
           ctx, down_[i] >= 1 && down_[i] <= kMaxFactor,
           InvalidArgument("down must be in [1, ", kMaxFactor, "], got ", down_[i]));
-      OP_REQUIRES(ctx, std::abs(pad0_[i]) <= kMaxPad,
-                  InvalidArgument("|pad0| must be at most ", kMaxPad, ", got ", pad0_[i]));
+      OP_REQUIRES(
+          ctx, std::abs(pad0_[i]) <= kMaxPad,
+          InvalidArgument("|pad0| must be at most ", kMaxPad, ", got ", pad0_[i]));
     }
   }
 
@@ -239,8 +204,9 @@ class Upfirdn2dOp : public OpKernel {
     const Tensor& x = ctx->input(0);
     const Tensor& taps = ctx->input(1);
     const Tensor& size = ctx->input(2);
-    OP_REQUIRES(ctx, x.dims() == 4,
-                InvalidArgument("x must be [N, H, W, C], got ", x.shape().DebugString()));
+    OP_REQUIRES(
+        ctx, x.dims() == 4,
+        InvalidArgument("x must be [N, H, W, C], got ", x.shape().DebugString()));
     OP_REQUIRES(ctx, taps.dims() == 2 && taps.NumElements() > 0,
                 InvalidArgument("taps must be [Kh, Kw] and not empty, got ",
                                 taps.shape().DebugString()));
@@ -249,16 +215,17 @@ class Upfirdn2dOp : public OpKernel {
         InvalidArgument("size must be (H', W'), got ", size.shape().DebugString()));
     const int64_t out_h = size.vec<int32_t>()(0);
     const int64_t out_w = size.vec<int32_t>()(1);
-    OP_REQUIRES(ctx, out_h >= 0 && out_w >= 0,
-                InvalidArgument("size must not be negative, got ", out_h, " x ", out_w));
+    OP_REQUIRES(
+        ctx, out_h >= 0 && out_w >= 0,
+        InvalidArgument("size must not be negative, got ", out_h, " x ", out_w));
     Geometry g;
     g.batch = x.dim_size(0);
     g.channels = x.dim_size(3);
     g.y = Axis{x.dim_size(1), out_h, up_[0], down_[0], pad0_[0], taps.dim_size(0)};
     g.x = Axis{x.dim_size(2), out_w, up_[1], down_[1], pad0_[1], taps.dim_size(1)};
     TensorShape shape;
-    OP_REQUIRES_OK(ctx, TensorShape::BuildTensorShape({g.batch, out_h, out_w, g.channels},
-                                                      &shape));
+    OP_REQUIRES_OK(ctx, TensorShape::BuildTensorShape(
+                            {g.batch, out_h, out_w, g.channels}, &shape));
     Tensor* y = nullptr;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, shape, &y));
     if (y->NumElements() == 0) return;
@@ -270,18 +237,17 @@ class Upfirdn2dOp : public OpKernel {
     const int64_t work =
         out_w * g.channels * (g.y.taps / g.y.up + g.x.taps / g.x.up + 2) / 8 + 100;
     ctx->device()->tensorflow_cpu_worker_threads()->workers->ParallelFor(
-        g.batch * out_h, work, [&](int64_t r0, int64_t r1) {
-          Rows(g, plan, in, r0, r1, out);
-        });
+        g.batch * out_h, work,
+        [&](int64_t r0, int64_t r1) { Rows(g, plan, in, r0, r1, out); });
   }
 
  private:
   std::vector<int64_t> up_, down_, pad0_;
 };
 
-#define TFSTYLEGAN_REGISTER(T)                                                       \
-  REGISTER_KERNEL_BUILDER(                                                           \
-      Name("TfstyleganUpfirdn2d").Device(DEVICE_CPU).TypeConstraint<T>("T"),         \
+#define TFSTYLEGAN_REGISTER(T)                                               \
+  REGISTER_KERNEL_BUILDER(                                                   \
+      Name("TfstyleganUpfirdn2d").Device(DEVICE_CPU).TypeConstraint<T>("T"), \
       Upfirdn2dOp<T>);
 TFSTYLEGAN_REGISTER(float)
 TFSTYLEGAN_REGISTER(double)

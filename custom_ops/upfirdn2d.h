@@ -1,4 +1,4 @@
-// Geometry and filter plan of upfirdn2d (see README.md for the op's contract).
+// Geometry, filter plan and inner loop of upfirdn2d (README.md: the op's contract).
 
 #ifndef TFSTYLEGAN_CUSTOM_OPS_UPFIRDN2D_H_
 #define TFSTYLEGAN_CUSTOM_OPS_UPFIRDN2D_H_
@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdint>
 #include <vector>
+
+#include "cpu_dispatch.h"
 
 namespace tfstylegan {
 
@@ -52,10 +54,10 @@ template <typename Acc>
 using Phases = std::vector<std::vector<Acc>>;
 
 template <typename Acc>
-Phases<Acc> MakePhases(const double* taps, int64_t count, int64_t stride, int64_t up) {
+Phases<Acc> MakePhases(const double* taps, int64_t count, int64_t up) {
   Phases<Acc> phases(up);
   for (int64_t k = 0; k < count; ++k) {
-    phases[k % up].push_back(static_cast<Acc>(taps[k * stride]));
+    phases[k % up].push_back(static_cast<Acc>(taps[k]));
   }
   return phases;
 }
@@ -74,29 +76,82 @@ struct FilterPlan {
     for (int64_t i = 1; i < ay.taps * ax.taps; ++i) {
       if (std::abs(taps[i]) > std::abs(taps[pivot])) pivot = i;
     }
-    const double* row = taps + pivot / ax.taps * ax.taps;
-    const double* column = taps + pivot % ax.taps;
+    // taps = column * row / top; the root shares the scale between both, exactly so
+    // for the square of a vector.
     const double top = taps[pivot] == 0 ? 1.0 : taps[pivot];
+    const double root = std::sqrt(std::abs(top));
+    std::vector<double> column(ay.taps), row(ax.taps);
+    for (int64_t i = 0; i < ay.taps; ++i) {
+      column[i] = taps[i * ax.taps + pivot % ax.taps] / root;
+    }
+    for (int64_t j = 0; j < ax.taps; ++j) {
+      row[j] = taps[pivot / ax.taps * ax.taps + j] / (top / root);
+    }
     separable = true;
     for (int64_t i = 0; i < ay.taps; ++i) {
       for (int64_t j = 0; j < ax.taps; ++j) {
-        const double product = column[i * ax.taps] / top * row[j];
-        const double error = std::abs(product - taps[i * ax.taps + j]);
+        const double error = std::abs(column[i] * row[j] - taps[i * ax.taps + j]);
         if (!(error <= 1e-13 * std::abs(top))) separable = false;
       }
     }
     if (separable) {
-      std::vector<double> scaled(ay.taps);
-      for (int64_t i = 0; i < ay.taps; ++i) scaled[i] = column[i * ax.taps] / top;
-      y = MakePhases<Acc>(scaled.data(), ay.taps, 1, ay.up);
-      x.push_back(MakePhases<Acc>(row, ax.taps, 1, ax.up));
+      y = MakePhases<Acc>(column.data(), ay.taps, ay.up);
+      x.push_back(MakePhases<Acc>(row.data(), ax.taps, ax.up));
     } else {
       for (int64_t i = 0; i < ay.taps; ++i) {
-        x.push_back(MakePhases<Acc>(taps + i * ax.taps, ax.taps, 1, ax.up));
+        x.push_back(MakePhases<Acc>(taps + i * ax.taps, ax.taps, ax.up));
       }
     }
   }
 };
+
+// out[i] (+)= sum over n < N of taps[n] * in[n * stride + i], 0 <= i < length.
+template <int N, bool kAdd, typename T, typename Acc>
+TFSTYLEGAN_INLINE void FirFixed(const Acc* taps, const T* __restrict in, int64_t stride,
+                                int64_t length, Acc* __restrict out) {
+  Acc t[N];
+  for (int n = 0; n < N; ++n) t[n] = taps[n];
+  for (int64_t i = 0; i < length; ++i) {
+    Acc sum = kAdd ? out[i] : Acc(0);
+    for (int n = 0; n < N; ++n) sum += t[n] * static_cast<Acc>(in[n * stride + i]);
+    out[i] = sum;
+  }
+}
+
+template <bool kAdd, typename T, typename Acc>
+TFSTYLEGAN_INLINE void FirUpTo4(int64_t n, const Acc* taps, const T* in, int64_t stride,
+                                int64_t length, Acc* out) {
+  switch (n) {
+    case 0:
+      if (!kAdd) std::fill(out, out + length, Acc(0));
+      break;
+    case 1:
+      FirFixed<1, kAdd>(taps, in, stride, length, out);
+      break;
+    case 2:
+      FirFixed<2, kAdd>(taps, in, stride, length, out);
+      break;
+    case 3:
+      FirFixed<3, kAdd>(taps, in, stride, length, out);
+      break;
+    default:
+      FirFixed<4, kAdd>(taps, in, stride, length, out);
+  }
+}
+
+template <typename T, typename Acc>
+TFSTYLEGAN_INLINE void Fir(bool add, int64_t n, const Acc* taps, const T* in,
+                           int64_t stride, int64_t length, Acc* out) {
+  if (!add) {
+    FirUpTo4<false>(n, taps, in, stride, length, out);
+    n -= 4;
+    taps += 4;
+    in += 4 * stride;
+  }
+  for (; n > 0; n -= 4, taps += 4, in += 4 * stride) {
+    FirUpTo4<true>(n, taps, in, stride, length, out);
+  }
+}
 
 }  // namespace tfstylegan
 

@@ -56,7 +56,7 @@ def load_golden(name):
     return golden
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def golden():
     """golden(name): the reference numbers of tests/data/<name>.npz."""
     return load_golden

@@ -23,7 +23,8 @@ LEVELS = {
     **dict.fromkeys(["train", "evaluate", "generate", "export"], 7),
 }
 # Everybody else takes plain keyword arguments. storage reads and writes config.json.
-CONFIG_READERS = {"cli", "training.loop", "networks.build", "networks.storage"}
+# training.workdir compares the configuration with the one of an earlier start.
+CONFIG_READERS = {"cli", "training.workdir", "networks.build", "networks.storage"}
 
 
 class Source:

@@ -1,5 +1,10 @@
 """The training stream: complete epochs, resumable position, mirror, distribution."""
 
+import atexit
+import re
+import threading
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -91,17 +96,55 @@ def test_mirror_flips_half_of_the_images_left_to_right():
     assert max(abs(np.array(again) - 0.5)) < 0.08  # the coin is a new one each time
 
 
-def test_stream_of_files_equals_stream_of_memory(tmp_path):
+@pytest.fixture
+def folder(tmp_path):
     for i in range(7):
         pixels = np.random.RandomState(i).randint(0, 256, [4, 4, 3]).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    return tmp_path
+
+
+def test_stream_is_the_same_wherever_the_images_are(folder, monkeypatch):
     shape = {"height": 4, "width": 4, "channels": 3}
-    cached = sources.open_source(str(tmp_path), **shape)
-    on_demand = sources.open_source(str(tmp_path), **shape, cache_bytes=0)
-    cached, on_demand = (
-        take(source, 30, mirror=True)[0] for source in (cached, on_demand)
-    )
-    np.testing.assert_array_equal(on_demand, cached)
+    cached = sources.open_source(str(folder), **shape)
+    on_demand = sources.open_source(str(folder), **shape, cache_bytes=0)
+    expected = take(cached, 30, mirror=True)[0]
+    assert len(np.unique(expected, axis=0)) > 7  # images and some of their mirrors
+    np.testing.assert_array_equal(take(on_demand, 30, mirror=True)[0], expected)
+    monkeypatch.setattr(pipeline, "TENSOR_BYTES", 0)
+    np.testing.assert_array_equal(take(cached, 30, mirror=True)[0], expected)
+
+
+def test_stream_names_the_file_that_vanished(folder):
+    shape = {"height": 4, "width": 4, "channels": 3}
+    source = sources.open_source(str(folder), **shape, cache_bytes=0)
+    (folder / "3.png").unlink()
+    with pytest.raises(tf.errors.OpError, match=re.escape(str(folder / "3.png"))):
+        take(source, 7)
+
+
+def test_reads_are_over_before_python_is(monkeypatch):
+    # Else processes hang at their end, now and then: reads that the interpreter cut
+    # off never return, and the iterator's destructor waits for them.
+    at_exit = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    reads = pipeline._Reads()
+    begun, over = threading.Event(), []
+
+    def slow():
+        begun.set()
+        time.sleep(0.3)
+        over.append(True)
+
+    thread = threading.Thread(target=lambda: reads.run(slow))
+    thread.start()
+    begun.wait()
+    assert reads.run(lambda: "read") == "read"
+    (close,) = at_exit
+    close()
+    assert over  # what was under way has been waited for
+    assert reads.run(lambda: over.append(True)) is None and len(over) == 1
+    thread.join()
 
 
 def test_stream_declares_static_shapes():

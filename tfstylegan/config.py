@@ -12,6 +12,7 @@ import typing
 
 ARCHITECTURES = ("orig", "skip", "resnet")
 CONDITIONINGS = ("stylegan2", "ada")
+METRICS = ("pixel_frechet",)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -148,6 +149,20 @@ def preset_path(name):
     return None
 
 
+def load(path):
+    """Configuration of a run's workdir or of a model directory.
+
+    Raises ValueError where `path` is neither.
+    """
+    file = pathlib.Path(path) / "config.json"
+    if not file.is_file():
+        raise ValueError(
+            f"{path} holds no config.json: it must be a run's workdir or a model "
+            "directory"
+        )
+    return from_json(file.read_text())
+
+
 def from_json(text):
     """Reads `Config.to_json`; an unknown or ill-typed field is a ValueError."""
     return _from_dict(Config, json.loads(text), "config").validate()
@@ -179,6 +194,8 @@ class _Leaf:
 
 
 def _from_dict(cls, values, where):
+    if not isinstance(values, dict):
+        _fail(where, "must be an object with fields", values)
     for name in values:
         message = unknown_field(name, cls)
         if message:
@@ -200,6 +217,8 @@ def _validate_types(node, where):
         value, hint = getattr(node, field.name), hints[field.name]
         path = f"{where}.{field.name}"
         if dataclasses.is_dataclass(hint):
+            if not isinstance(value, hint):
+                _fail(path, f"must be {hint.__name__}", value)
             _validate_types(value, path)
         elif typing.get_origin(hint) is tuple:
             item, length = _tuple_shape(hint)
@@ -287,7 +306,11 @@ def _validate_generator(generator):
                 getattr(generator, name),
             )
     if generator.mapping_layers == 0 and generator.z_dim != generator.w_dim:
-        _fail("config.generator.w_dim", "must equal z_dim without mapping layers", 0)
+        _fail(
+            f"config.{where}.w_dim",
+            f"must equal z_dim = {generator.z_dim} without mapping layers",
+            generator.w_dim,
+        )
 
 
 def _validate_discriminator(discriminator):
@@ -325,6 +348,9 @@ def _validate_training(config):
         *("batch_size", "checkpoint_ticks", "keep_checkpoints", "image_ticks"),
         *("metric_ticks", "metric_images"),
     )
+    for name in train.metrics:
+        if name not in METRICS:
+            _fail("config.train.metrics", f"must be of {', '.join(METRICS)}", name)
     if min(train.grid) < 1:
         _fail("config.train.grid", "must hold positive numbers", train.grid)
     group = config.discriminator.mbstd_group_size

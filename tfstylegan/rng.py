@@ -26,7 +26,8 @@ def seed(base_seed, stream, *counters):
     """
     key = tf.constant([base_seed & 0x7FFFFFFF, zlib.crc32(stream.encode()) >> 1])
     for counter in counters:
-        key = tf.random.fold_in(key, counter)
+        # One type: fold_in gives other numbers for the same counter as an int64.
+        key = tf.random.fold_in(key, tf.cast(counter, tf.int32))
     return key  # [2]
 
 

@@ -6,34 +6,35 @@ again resumes. Any field of the configuration can be changed on the command line
 """
 
 import pathlib
+import sys
 
 from absl import flags, logging
 
 from tfstylegan import cli
 
-_CONFIG = cli.define_config()
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of the run; by default runs/<name of the config file>."
-)
-_DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Print the resolved configuration and leave."
-)
-
 
 def main(argv):
     del argv
     with cli.one_sentence():
-        config = _CONFIG.value.validate()
-        if _DRY_RUN.value:
+        config = flags.FLAGS.config.validate()
+        if flags.FLAGS.dry_run:
             print(config.to_json())
             return
         name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
-        path = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+        path = pathlib.Path(flags.FLAGS.workdir or f"runs/{name}")
         path, source = _open(path, config)
-    logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
+    quiet = flags.FLAGS["verbosity"].present == 0
+    if quiet:
+        logging.set_verbosity(logging.INFO)  # what was chosen, and why
     from tfstylegan.training import loop  # TensorFlow takes seconds: bad input first
 
-    loop.train(config, path, source)
+    run = loop.Loop(config, path, source)
+    if quiet:
+        logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file
+    stopped_by = run.run()
+    if stopped_by:
+        print(f"stopped by {stopped_by.name}, all saved: the same command goes on")
+        sys.exit(128 + stopped_by)
     print(f"samples:     {path}/samples")
     print(f"model:       {path}")
     print(f"TensorBoard: tensorboard --logdir {path}/tensorboard")
@@ -59,5 +60,14 @@ def _open(path, config):
     return workdir.claim(path, config, source), source
 
 
+def _define_flags():
+    cli.define_config()
+    flags.DEFINE_string(
+        "workdir", None, "Folder of the run; by default runs/<name of the config file>."
+    )
+    flags.DEFINE_bool("dry_run", False, "Print the resolved configuration and leave.")
+
+
 if __name__ == "__main__":
+    _define_flags()
     cli.run(main)

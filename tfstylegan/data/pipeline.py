@@ -1,12 +1,21 @@
 """The training stream (infinite, shuffled, resumable by position) and image ranges."""
 
-from collections.abc import Iterator
+import atexit
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from tfstylegan import rng
 from tfstylegan.data import sources
+
+# Arrays up to this size become tensors that the dataset holds. Beyond it the copies
+# that this costs (three, measured with a distributed dataset) weigh more than a visit
+# to Python for each batch.
+TENSOR_BYTES = 64 << 20
+READS_AT_ONCE = 2  # batches; a source of files decodes the images of one in parallel
 
 
 def training_stream(
@@ -46,34 +55,88 @@ def training_stream(
         flip_key = rng.seed(seed, "data/mirror", position)
         return index, rng.uniform(flip_key, []) < 0.5
 
-    def read(indices, flips):  # NumPy int64 [N], bool [N]
-        images = source.images(indices)  # [N, H, W, C]
-        if mirror:
-            images = np.where(
-                flips[:, np.newaxis, np.newaxis, np.newaxis], images[:, :, ::-1], images
-            )
-        return images, source.labels[indices]
+    gather = _gather(source, batch_size)
 
-    def load(indices, flips):
-        # Not tf.gather: the images stay where they are, outside graph and device.
-        image, label = tf.numpy_function(
-            read, [indices, flips], [tf.uint8, tf.float32], stateful=False
-        )
-        image.set_shape([batch_size, *source.image_shape])
-        label.set_shape([batch_size, source.label_dim])
+    def load(indices, flips):  # int64 [N], bool [N]
+        image, label = gather(indices)  # [N, H, W, C], [N, T]
+        if mirror:
+            flips = flips[:, tf.newaxis, tf.newaxis, tf.newaxis]
+            image = tf.where(flips, image[:, :, ::-1], image)
         return {"image": image, "label": label}
 
     start = tf.constant(start_image, tf.int64)
     stream = tf.data.Dataset.counter(start, dtype=tf.int64).map(locate)
     stream = stream.batch(batch_size, drop_remainder=True)
-    stream = stream.map(load, num_parallel_calls=tf.data.AUTOTUNE)
-    stream = stream.prefetch(tf.data.AUTOTUNE)
+    stream = stream.map(load, num_parallel_calls=READS_AT_ONCE)
+    stream = stream.prefetch(READS_AT_ONCE)
     options = tf.data.Options()
     options.deterministic = True  # in spite of the parallel map
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.OFF
     )
     return stream.with_options(options)
+
+
+def _gather(source: sources.Source, batch_size: int) -> Callable:
+    """Function of indices int64 [N] to (uint8 [N, H, W, C], float32 [N, T])."""
+    if isinstance(source, sources.ArraySource) and source.pixels.nbytes <= TENSOR_BYTES:
+        with tf.device("CPU:0"):
+            pixels = tf.constant(source.pixels)
+            labels = tf.constant(source.labels)
+        return lambda indices: (tf.gather(pixels, indices), tf.gather(labels, indices))
+
+    def read(indices):
+        images = _READS.run(lambda: source.images(indices))
+        if images is None:
+            images = np.zeros([len(indices), *source.image_shape], np.uint8)
+        return images, source.labels[indices]
+
+    def gather(indices):
+        image, label = tf.numpy_function(
+            read, [indices], [tf.uint8, tf.float32], stateful=False
+        )
+        image.set_shape([batch_size, *source.image_shape])
+        label.set_shape([batch_size, source.label_dim])
+        return image, label
+
+    return gather
+
+
+class _Reads:
+    """Runs what TensorFlow's threads do in Python, and ends it before Python ends.
+
+    A read that is under way when the interpreter goes down waits for a lock that it
+    never gets, the iterator's destructor waits for the read, and the process hangs
+    (seen). So the exit handler makes reads empty, and waits for those that run and
+    until the stream's buffers are full and no more come: both are of fixed size.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._begun = self._running = 0
+        self._closing = False
+        atexit.register(self._close)
+
+    def run(self, read: Callable) -> np.ndarray | None:
+        """read(), or None once the interpreter is on its way out."""
+        with self._lock:
+            self._begun += 1
+            self._running += 1
+        try:
+            return None if self._closing else read()
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _close(self) -> None:
+        self._closing = True
+        seen = None
+        while self._running or seen != self._begun:
+            seen = self._begun
+            time.sleep(0.05)  # a thousand times what an empty read takes
+
+
+_READS = _Reads()
 
 
 def real_images(

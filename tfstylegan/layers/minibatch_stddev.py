@@ -36,7 +36,9 @@ class MinibatchStddev(keras.layers.Layer):
         batch = tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
         group = self._group(batch)
         features = self.num_features
-        y = tf.cast(x, tf.float32)  # float32: squares of small differences
+        y = x
+        if x.dtype in (tf.float16, tf.bfloat16):
+            y = tf.cast(x, tf.float32)  # squares of small differences
         y = tf.reshape(
             y, [group, -1, height, width, features, channels // features]
         )  # [G, N/G, H, W, F, C/F]

@@ -75,7 +75,11 @@ class ModulatedConv2D(keras.layers.Layer):
     def build(self, x_shape, w_shape):
         size, channels = self.kernel_size, x_shape[-1]
         self.affine = equalized.EqualizedDense(
-            channels, bias_init=1.0, seed=rng.child(self.seed, "affine"), name="affine"
+            channels,
+            bias_init=1.0,
+            seed=rng.child(self.seed, "affine"),
+            dtype=self.dtype_policy,
+            name="affine",
         )
         self.affine.build(w_shape)
         self.kernel = self.add_weight(

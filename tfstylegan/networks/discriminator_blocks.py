@@ -28,7 +28,9 @@ class LabelProjection(keras.layers.Layer):
 
     def build(self, x_shape, labels_shape):
         width = x_shape[-1]
-        self.normalize = normalization.PixelNorm(name="normalize")
+        self.normalize = normalization.PixelNorm(
+            dtype=self.dtype_policy, name="normalize"
+        )
         self.embed = self._dense("embed", width)
         self.embed.build(labels_shape)
         self.dense = [
@@ -41,7 +43,9 @@ class LabelProjection(keras.layers.Layer):
 
     def _dense(self, name, width, **kwargs):
         seed = rng.child(self.seed, name)
-        return equalized.EqualizedDense(width, seed=seed, name=name, **kwargs)
+        return equalized.EqualizedDense(
+            width, seed=seed, dtype=self.dtype_policy, name=name, **kwargs
+        )
 
     def call(self, x, labels):
         y = self.normalize(self.embed(labels))  # [N, C]
@@ -138,6 +142,7 @@ class DiscriminatorTrunk(keras.Model):
             act=act,
             resample_kernel=self.resample_kernel,
             seed=rng.child(self.seed, name),
+            dtype=self.dtype_policy,
             name=name,
             **kwargs,
         )
@@ -146,25 +151,31 @@ class DiscriminatorTrunk(keras.Model):
         self.stddev = None
         if self.mbstd_group_size:
             self.stddev = minibatch_stddev.MinibatchStddev(
-                self.mbstd_group_size, self.mbstd_num_features, name="stddev"
+                self.mbstd_group_size,
+                self.mbstd_num_features,
+                dtype=self.dtype_policy,
+                name="stddev",
             )
         self.last_conv = self.conv_layer(0, 0, "conv")
         self.dense = equalized.EqualizedDense(
             self.widths[0],
             act="lrelu",
             seed=rng.child(self.seed, "dense"),
+            dtype=self.dtype_policy,
             name="dense",
         )
         if self.label_dim and self.conditioning == "ada":
             self.output_layer = LabelProjection(
                 num_layers=self.mapping_layers,
                 seed=rng.child(self.seed, "output"),
+                dtype=self.dtype_policy,
                 name="output",
             )
         else:
             self.output_layer = equalized.EqualizedDense(
                 max(self.label_dim, 1),
                 seed=rng.child(self.seed, "output"),
+                dtype=self.dtype_policy,
                 name="output",
             )
 

@@ -43,8 +43,9 @@ class Generator(keras.Model):
         self.build()
 
     def build(self, input_shape=None):
-        self.mapping.build()
-        self.synthesis.build()
+        for part in (self.mapping, self.synthesis):
+            if not part.built:  # they are, when Keras loads a model
+                part.build()
         self.w_avg = self.add_weight(
             name="w_avg",
             shape=(self.mapping.w_dim,),
@@ -70,6 +71,7 @@ class Generator(keras.Model):
 
     def track_w_avg(self, ws):
         """w_avg <- lerp(mean over N of w, w_avg, decay), ws [N, L, D] unmixed."""
+        ws = tf.cast(ws, self.w_avg.dtype)  # float32: small steps of a long average
         mean = tf.reduce_mean(ws[:, 0], axis=0)  # [D]
         self.w_avg.assign(mean + (self.w_avg - mean) * self.w_avg_decay)
 

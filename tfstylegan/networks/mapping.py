@@ -36,6 +36,11 @@ class Mapping(keras.layers.Layer):
             raise ValueError(
                 f"conditioning must be 'stylegan2' or 'ada'; got {conditioning!r}"
             )
+        if num_layers == 0 and (label_dim or z_dim != w_dim):
+            raise ValueError(
+                "num_layers must be at least 1 with labels or where w_dim is not "
+                f"z_dim; got 0 with label_dim {label_dim}, z_dim {z_dim}, w_dim {w_dim}"
+            )
         self.z_dim = z_dim
         self.w_dim = w_dim
         self.num_ws = num_ws
@@ -44,13 +49,16 @@ class Mapping(keras.layers.Layer):
         self.label_dim = label_dim
         self.conditioning = conditioning
         self.seed = seed
-        self.normalize = normalization.PixelNorm(name="normalize")
+        self.normalize = normalization.PixelNorm(
+            dtype=self.dtype_policy, name="normalize"
+        )
         self.dense = [
             equalized.EqualizedDense(
                 w_dim,
                 act="lrelu",
                 lr_mul=lr_mul,
                 seed=rng.child(seed, f"dense{i}"),
+                dtype=self.dtype_policy,
                 name=f"dense{i}",
             )
             for i in range(num_layers)
@@ -58,7 +66,10 @@ class Mapping(keras.layers.Layer):
         self.embed = None
         if label_dim and conditioning == "ada":
             self.embed = equalized.EqualizedDense(
-                w_dim, seed=rng.child(seed, "embed"), name="embed"
+                w_dim,
+                seed=rng.child(seed, "embed"),
+                dtype=self.dtype_policy,
+                name="embed",
             )
 
     def build(self, input_shape=None):

@@ -31,13 +31,7 @@ def load_networks(path):
     Raises ValueError where `path` is neither.
     """
     path = pathlib.Path(path)
-    config_file = path / "config.json"
-    if not config_file.is_file():
-        raise ValueError(
-            f"{path} holds no config.json: it must be a run's workdir or a model "
-            "directory"
-        )
-    config = config_lib.from_json(config_file.read_text())
+    config = config_lib.load(path)
     newest = tf.train.latest_checkpoint(str(path / "checkpoints"))
     if newest:
         run = json.loads((path / "data.json").read_text())
@@ -65,6 +59,17 @@ def save_networks(path, networks):
     (path / "config.json").write_text(networks.config.to_json())
 
 
+def variables_by_path(owner):
+    """{path: variable} of a Keras network or optimizer, to be checkpointed.
+
+    TensorFlow's own tracking of Keras objects leaves out layers that stand in lists.
+    """
+    paths = [variable.path for variable in owner.variables]
+    if len(set(paths)) != len(paths):
+        raise ValueError(f"the variables of {owner.name} must have different paths")
+    return {variable.path: variable.value for variable in owner.variables}
+
+
 def _from_checkpoint(newest, config, label_dim):
     loaded = {
         "G": build.build_generator(config, label_dim),
@@ -72,7 +77,9 @@ def _from_checkpoint(newest, config, label_dim):
         "G_ema": build.build_generator(config, label_dim),
     }
     cur_nimg = tf.Variable(0, dtype=tf.int64)
-    fields = {_FIELDS[name]: network for name, network in loaded.items()}
+    fields = {
+        _FIELDS[name]: variables_by_path(network) for name, network in loaded.items()
+    }
     checkpoint = tf.train.Checkpoint(cur_nimg=cur_nimg, **fields)
     status = checkpoint.restore(newest)
     status.assert_existing_objects_matched().expect_partial()

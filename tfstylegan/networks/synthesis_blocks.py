@@ -48,9 +48,12 @@ class StyledConv(keras.layers.Layer):
             up=up,
             resample_kernel=resample_kernel,
             seed=rng.child(seed, "conv"),
+            dtype=self.dtype_policy,
             name="conv",
         )
-        self.noise = noise.NoiseInput(seed=rng.child(seed, "noise"), name="noise")
+        self.noise = noise.NoiseInput(
+            seed=rng.child(seed, "noise"), dtype=self.dtype_policy, name="noise"
+        )
 
     def build(self, x_shape, w_shape, noise_shape=None):
         self.conv.build(x_shape, w_shape)
@@ -92,7 +95,12 @@ class ToRGB(keras.layers.Layer):
         self.channels = channels
         self.seed = seed
         self.conv = modulated_conv.ModulatedConv2D(
-            channels, 1, demodulate=False, seed=rng.child(seed, "conv"), name="conv"
+            channels,
+            1,
+            demodulate=False,
+            seed=rng.child(seed, "conv"),
+            dtype=self.dtype_policy,
+            name="conv",
         )
 
     def build(self, x_shape, w_shape):
@@ -187,6 +195,7 @@ class SynthesisTrunk(keras.layers.Layer):
             self.widths[level],
             resample_kernel=self.resample_kernel,
             seed=rng.child(self.seed, name),
+            dtype=self.dtype_policy,
             name=name,
             **kwargs,
         )
@@ -194,7 +203,8 @@ class SynthesisTrunk(keras.layers.Layer):
     def to_rgb_layer(self, level):
         """A new to_rgb layer for a level; subclasses keep those they need."""
         name = f"{self.size_name(level)}_to_rgb"
-        return ToRGB(self.channels, seed=rng.child(self.seed, name), name=name)
+        seed = rng.child(self.seed, name)
+        return ToRGB(self.channels, seed=seed, dtype=self.dtype_policy, name=name)
 
     def shape(self, level):
         """Shape of the features at a level."""

@@ -31,6 +31,7 @@ class ResnetSynthesis(synthesis_blocks.SynthesisTrunk):
             use_bias=False,
             gain=HALF,
             seed=rng.child(self.seed, name),
+            dtype=self.dtype_policy,
             name=name,
         )
 

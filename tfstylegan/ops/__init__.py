@@ -1,7 +1,6 @@
 """Functions on tensors: compiled where possible, each with a pure-TensorFlow twin."""
 
-from tfstylegan.ops import library
-from tfstylegan.ops import resample
+from tfstylegan.ops import library, resample
 from tfstylegan.ops.fused_bias_act import fused_bias_act
 from tfstylegan.ops.library import implementation
 from tfstylegan.ops.upfirdn2d import upfirdn2d

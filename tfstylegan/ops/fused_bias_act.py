@@ -50,7 +50,9 @@ def fused_bias_act(
       alpha: Slope of lrelu below zero, at least 0; default 0.2. Others ignore it.
       gain: Finite and not 0; default sqrt(2) for relu, lrelu and swish, otherwise 1.
       clamp: Limit of |y|, above 0, or None. The gradient is zero where |y| reaches it.
-      impl: "auto", "compiled" (an error where there is none) or "reference".
+      impl: "auto", "compiled" (an error where there is none) or "reference". "auto"
+        runs linear, relu and lrelu compiled; for the others TensorFlow's own vectorised
+        functions are faster than the compiled op, up to 20 times for tanh.
 
     Returns:
       Tensor of the shape and type of x.
@@ -76,6 +78,8 @@ def fused_bias_act(
                 f"along axis {axis}, got shape {bias.shape}"
             )
     options = _options(act, alpha, gain, clamp)
+    if impl == "auto" and act not in _PIECEWISE_LINEAR:
+        impl = "reference"
     if library.use_compiled(impl):
         if bias is None:
             bias = tf.zeros([0], x.dtype)
@@ -102,7 +106,10 @@ def _reference(x, bias, axis, act, alpha, gain, clamp):
     if act == "relu":
         x = tf.nn.relu(x)
     elif act == "lrelu":
-        x = tf.nn.leaky_relu(x, alpha)
+        if dtype == tf.float64:  # LeakyRelu has its alpha in float32
+            x = tf.where(x > 0, x, alpha * x)
+        else:
+            x = tf.nn.leaky_relu(x, alpha)
     elif act == "swish":
         x *= tf.sigmoid(x)
     elif act != "linear":
@@ -118,7 +125,13 @@ def _reference(x, bias, axis, act, alpha, gain, clamp):
 @tf.RegisterGradient("TfstyleganFusedBiasAct")
 def _forward_gradient(op, dy):
     x, bias, scalars = op.inputs
-    ref = x if op.get_attr("act") == b"swish" else op.outputs[0]
+    act = op.get_attr("act")
+    if act == b"swish":
+        ref = x
+    elif act == b"linear" and _unclamped(scalars):
+        ref = dy  # not read; y need not be kept
+    else:
+        ref = op.outputs[0]
     dx, d_bias = _grad_op(op, dy, tf.zeros([0], dy.dtype), ref, bias, scalars)
     return dx, d_bias, None
 
@@ -172,6 +185,11 @@ def _grad_op(op, dy, dy_bias, ref, bias, scalars):
         axis=op.get_attr("axis"),
         act=op.get_attr("act"),
     )
+
+
+def _unclamped(scalars):
+    scalars = tf.get_static_value(scalars)
+    return scalars is not None and scalars[2] == math.inf
 
 
 def _slope_derivative(ref, act, gain, clamp):

@@ -29,11 +29,11 @@ import tempfile
 import threading
 import time
 
-from absl import logging
 import tensorflow as tf
+from absl import logging
 
 _CHOICES = ("auto", "compiled", "reference")
-_FLAGS = ("-O3", "-fPIC", "-shared", "-w")
+_FLAGS = ("-O3", "-fPIC", "-w")
 _ERROR_LINES = 20  # of a failed build, kept for the message
 
 _lock = threading.RLock()
@@ -44,7 +44,7 @@ _declined = None  # why "auto" does not use it ("" if it does), once decided
 _forced = None  # set by `implementation`
 
 
-class implementation:  # noqa: N801 (reads as a statement: with ops.implementation(...))
+class implementation:
     """Context in which impl="auto" means `name`: "reference", "compiled" or "auto".
 
     Whoever traces for export or for XLA, neither of which knows the compiled ops, does
@@ -119,27 +119,35 @@ def build(directory):
     target = pathlib.Path(directory) / _file_name()
     logging.warning("building the custom ops, about 20 s, once (%s)", target)
     start = time.monotonic()
-    handle, temporary = tempfile.mkstemp(suffix=".so", dir=directory)
-    os.close(handle)
-    try:
-        command = [
-            *(compiler, *_FLAGS, *tf.sysconfig.get_compile_flags()),
-            *(str(p) for p in sorted(sources.glob("*.cc"))),
-            *("-o", temporary, *tf.sysconfig.get_link_flags()),
-        ]
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        if done.returncode != 0:
-            lines = done.stdout.strip().splitlines()[-_ERROR_LINES:]
-            raise RuntimeError("\n".join([f"{compiler} failed:", *lines]))
-        os.chmod(temporary, 0o755)
+    compile_flags = tf.sysconfig.get_compile_flags()
+    link_flags = tf.sysconfig.get_link_flags()
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        objects = []
+        running = []
+        for source in sorted(sources.glob("*.cc")):
+            objects.append(os.path.join(scratch, source.stem + ".o"))
+            command = [compiler, *_FLAGS, *compile_flags, "-c", str(source)]
+            running.append(_start([*command, "-o", objects[-1]]))
+        for process in running:
+            _finish(process)
+        temporary = os.path.join(scratch, target.name)
+        _finish(_start([compiler, "-shared", *objects, "-o", temporary, *link_flags]))
         os.replace(temporary, target)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
     logging.info("built the custom ops in %.0f s", time.monotonic() - start)
     return target
+
+
+def _start(command):
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def _finish(process):
+    output, _ = process.communicate()
+    if process.returncode != 0:
+        lines = output.strip().splitlines()[-_ERROR_LINES:]
+        raise RuntimeError("\n".join([f"{process.args[0]} failed:", *lines]))
 
 
 def _choice(impl):
@@ -184,7 +192,7 @@ def _load():
             return
         try:
             _find()
-        except (OSError, RuntimeError, tf.errors.OpError) as error:
+        except (OSError, RuntimeError) as error:
             _failure = str(error)
 
 
@@ -192,21 +200,29 @@ def _find():
     prebuilt = pathlib.Path(__file__).parent / _file_name()
     if prebuilt.exists():
         _open(prebuilt, "prebuilt")
-        return
+    else:
+        _open(_cached(), "cached")
+
+
+def _cached():
+    """The path of the library in the cache folder, built if it is not there."""
     folder = _cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    cached = folder / _file_name()
-    if not cached.exists():
-        with open(cached.with_suffix(".lock"), "w") as lock:
+    path = folder / _file_name()
+    if not path.exists():
+        with open(path.with_suffix(".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
-            if not cached.exists():  # another process may have been first
+            if not path.exists():  # another process may have been first
                 build(folder)
-    _open(cached, "cached")
+    return path
 
 
 def _open(path, kind):
     global _library, _origin
-    _library = tf.load_op_library(str(path))
+    try:
+        _library = tf.load_op_library(str(path))
+    except tf.errors.OpError as error:
+        raise RuntimeError(f"{path} does not load: {error.message}") from error
     _origin = f"{kind}: {path}"
 
 

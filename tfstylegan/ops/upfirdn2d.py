@@ -102,7 +102,7 @@ def _reference(x, taps, size, up, down, pad0):
 
 def _reference_forward(x, taps, size, up, down, pad0):
     dtype, static_batch, channels = x.dtype, x.shape[0], _dim(x, 3)
-    if 0 in (static_batch, *size, channels):
+    if any(isinstance(d, int) and d == 0 for d in (static_batch, *size, channels)):
         return tf.zeros([_dim(x, 0), *size, channels], dtype)
     if dtype in (tf.bfloat16, tf.float16):
         x = tf.cast(x, tf.float32)  # sums of small types are kept in float32
@@ -147,30 +147,28 @@ def _depthwise(x, taps, channels, stride):
 
 def _compiled(x, taps, size, up, down, pad0):
     """P in C++ (`custom_ops/upfirdn2d.cc`)."""
+    taps = tf.convert_to_tensor(taps, tf.float64)
     return library.library().tfstylegan_upfirdn2d(
-        x=x, taps=tf.constant(taps, tf.float64), size=size, up=up, down=down, pad0=pad0
+        x=x, taps=taps, size=size, up=up, down=down, pad0=pad0
     )
 
 
 @tf.RegisterGradient("TfstyleganUpfirdn2d")
 def _compiled_gradient(op, dy):
     x, taps, _ = op.inputs
-    pad0 = op.get_attr("pad0")
-    taps = tf.get_static_value(taps)
-    pads = [k - 1 - p for k, p in zip(taps.shape, pad0)]
-    size = [_dim(x, 1), _dim(x, 2)]
     up, down = op.get_attr("up"), op.get_attr("down")
-    dx = _compiled(dy, taps[::-1, ::-1], size, up=down, down=up, pad0=pads)
-    return dx, None, None
+    pads = [k - 1 - p for k, p in zip(taps.shape, op.get_attr("pad0"))]
+    size = [_dim(x, 1), _dim(x, 2)]
+    taps = tf.reverse(taps, [0, 1])
+    return _compiled(dy, taps, size, up=down, down=up, pad0=pads), None, None
 
 
 def _factorise(taps):
     """Vectors (a, b) with taps = outer(a, b) to float64 accuracy, or None."""
     row, column = np.unravel_index(np.argmax(np.abs(taps)), taps.shape)
-    pivot = taps[row, column]
-    if pivot == 0:
-        return np.zeros(taps.shape[0]), np.zeros(taps.shape[1])
-    a, b = taps[:, column], taps[row, :] / pivot
+    pivot = taps[row, column] or 1.0
+    root = np.sqrt(np.abs(pivot))  # shares the scale between both
+    a, b = taps[:, column] / root, taps[row, :] / (pivot / root)
     close = np.max(np.abs(np.outer(a, b) - taps)) <= 1e-13 * np.abs(pivot)
     return (a, b) if close else None
 
@@ -196,8 +194,8 @@ def _correlation_taps(kernel, flip_kernel, gain):
 
 def _factors(name, value):
     """(y, x) from an integer or a pair, each at least 1."""
-    pair = (value, value) if isinstance(value, numbers.Integral) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, numbers.Integral) for v in pair):
+    pair = (value, value) if isinstance(value, numbers.Integral) else value
+    if np.shape(pair) != (2,) or not all(isinstance(v, numbers.Integral) for v in pair):
         raise ValueError(f"{name} must be an integer or (y, x), got {value!r}")
     if min(pair) < 1:
         raise ValueError(f"{name} must be at least 1, got {value!r}")
@@ -205,10 +203,11 @@ def _factors(name, value):
 
 
 def _padding(value):
-    pads = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else ()
-    if len(pads) != 4 or not all(isinstance(v, numbers.Integral) for v in pads):
+    if np.shape(value) != (4,) or not all(
+        isinstance(v, numbers.Integral) for v in value
+    ):
         raise ValueError(f"padding must be integers (y0, y1, x0, x1), got {value!r}")
-    return tuple(int(v) for v in pads)
+    return tuple(int(v) for v in value)
 
 
 def _dim(x, axis):

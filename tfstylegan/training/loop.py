@@ -10,10 +10,10 @@ from absl import logging
 
 from tfstylegan import ops, sampling
 from tfstylegan.data import pipeline
-from tfstylegan.metrics import pixel_frechet
+from tfstylegan.metrics import suite
 from tfstylegan.networks import storage
+from tfstylegan.training import allocator, schedules
 from tfstylegan.training import report as report_lib
-from tfstylegan.training import schedules
 from tfstylegan.training import state as state_lib
 from tfstylegan.training import steps as steps_lib
 
@@ -26,19 +26,20 @@ def strategy_for_this_machine():
     return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus] or ["CPU:0"])
 
 
-def train(config, workdir, source, strategy=None):
-    """Trains until `config.train.total_kimg` or until a signal; returns the state.
-
-    A workdir with a checkpoint is continued from there.
-    """
-    loop = Loop(config, workdir, source, strategy or strategy_for_this_machine())
-    return loop.run()
-
-
 class Loop:
-    """One run in one process."""
+    """One run in one process.
 
-    def __init__(self, config, workdir, source, strategy):
+    Args:
+      config: a `config.Config`.
+      workdir: folder of the run, claimed by `workdir.claim`; if it holds a checkpoint,
+        the run continues from there.
+      source: a `data.sources.Source`.
+      strategy: a `tf.distribute.MirroredStrategy`; by default over this machine.
+    """
+
+    def __init__(self, config, workdir, source, strategy=None):
+        allocator.keep_freed_memory()
+        strategy = strategy or strategy_for_this_machine()
         replicas = strategy.num_replicas_in_sync
         if config.train.batch_size % replicas:
             raise ValueError(
@@ -61,12 +62,15 @@ class Loop:
         self.steps = steps_lib.Steps(self.state, config, strategy)
         self.step = int(self.state.step.numpy())
         self.cur_nimg = int(self.state.cur_nimg.numpy())
-        self.report = report_lib.Report(workdir, config, self.cur_nimg)
         self.stopped_by = None
+        self._announce()
 
     def run(self):
-        """Ticks until the end; saves on SIGINT and SIGTERM before leaving."""
-        self._announce()
+        """Ticks until `config.train.total_kimg`; returns the signal that stopped it.
+
+        SIGINT and SIGTERM make it save and return; otherwise it returns None.
+        """
+        self.report = report_lib.Report(self.workdir, self.config, self.cur_nimg)
         handlers = {
             number: signal.signal(number, self._stop)
             for number in (signal.SIGINT, signal.SIGTERM)
@@ -81,11 +85,7 @@ class Loop:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             self.report.close()
-        if self.stopped_by:
-            logging.warning(
-                "stopped by %s; the same command goes on", self.stopped_by.name
-            )
-        return self.state
+        return self.stopped_by
 
     @property
     def _total(self):
@@ -214,17 +214,17 @@ class Loop:
         )
 
     def _metrics(self):
-        if "pixel_frechet" in self.config.train.metrics:
-            result = pixel_frechet.pixel_frechet(
-                pipeline.real_images(self.source, len(self.source), seed=METRIC_SEED),
-                sampling.image_source(
-                    self.state.g_ema,
-                    METRIC_SEED,
-                    self.source.labels if self.config.data.labels else None,
-                ),
-                num_images=self.config.train.metric_images,
+        config = self.config
+        labels = self.source.labels if config.data.labels else None
+        for name in config.train.metrics:
+            result = suite.compute(
+                name,
+                self.source,
+                sampling.image_source(self.state.g_ema, METRIC_SEED, labels),
+                num_images=config.train.metric_images,
+                mirror=config.data.mirror,
             )
-            self.report.metric("pixel_frechet", result["value"], self.cur_nimg)
+            self.report.metric(name, result["value"], self.cur_nimg)
 
     def _histograms(self, sums):
         histograms = {

@@ -25,7 +25,7 @@ class Report:
         self.writer = tf.summary.create_file_writer(str(self.workdir / "tensorboard"))
         self.progress = tqdm.tqdm(
             total=config.train.total_kimg,
-            initial=cur_nimg / 1000,
+            initial=min(cur_nimg / 1000, config.train.total_kimg),
             unit="kimg",
             bar_format="{l_bar}{bar}| {n:.1f}/{total:g} kimg "
             "[{elapsed}<{remaining}, {rate_inv_fmt}{postfix}]",
@@ -57,7 +57,8 @@ class Report:
 
     def advance(self, cur_nimg):
         """Moves the progress bar."""
-        self.progress.update(cur_nimg / 1000 - self.progress.n)
+        kimg = min(cur_nimg / 1000, self.progress.total)  # the last batch may overshoot
+        self.progress.update(kimg - self.progress.n)
 
     def say(self, text):
         """Prints a line without disturbing the progress bar."""

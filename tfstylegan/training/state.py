@@ -10,7 +10,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from tfstylegan.networks import build
+from tfstylegan.networks import build, storage
 from tfstylegan.training import schedules
 
 
@@ -30,6 +30,9 @@ class State:
     def checkpoint(self):
         """A checkpoint of everything; its keys are the field names."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name, field in fields.items():
+            if not isinstance(field, tf.Variable):
+                fields[name] = storage.variables_by_path(field)
         return tf.train.Checkpoint(**fields)
 
 
@@ -47,12 +50,14 @@ def create(config, label_dim):
         d=d,
         g_ema=g_ema,
         g_optimizer=_adam(
+            "g_optimizer",
             g,
             config.optimizer,
             config.optimizer.g_lr,
             loss.pl_interval if loss.pl_weight else 0,
         ),
         d_optimizer=_adam(
+            "d_optimizer",
             d,
             config.optimizer,
             config.optimizer.d_lr,
@@ -66,11 +71,11 @@ def create(config, label_dim):
     )
 
 
-def _adam(network, optimizer, lr, interval):
+def _adam(name, network, optimizer, lr, interval):
     lr, beta1, beta2 = schedules.lazy_adam(
         lr, optimizer.beta1, optimizer.beta2, interval
     )
-    adam = keras.optimizers.Adam(lr, beta1, beta2, epsilon=optimizer.epsilon)
+    adam = keras.optimizers.Adam(lr, beta1, beta2, epsilon=optimizer.epsilon, name=name)
     adam.build(network.trainable_variables)
     return adam
 

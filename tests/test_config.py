@@ -1,0 +1,310 @@
+"""The configuration: defaults, checks, JSON and presets."""
+
+import ast
+import dataclasses
+import importlib.util
+import pathlib
+
+import pytest
+
+from tfstylegan import config as config_lib
+
+CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
+NAN, INF = float("nan"), float("inf")
+
+
+def changed(path, value):
+    """The default configuration with one dotted field set."""
+    config = config_lib.Config()
+    *sections, name = path.split(".")
+    node = config
+    for section in sections:
+        node = getattr(node, section)
+    assert hasattr(node, name)
+    setattr(node, name, value)
+    return config
+
+
+def leaves(node, where="config"):
+    """(dotted path, value) of every field that is not a section."""
+    for field in dataclasses.fields(node):
+        value = getattr(node, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, f"{where}.{field.name}")
+        else:
+            yield f"{where}.{field.name}", value
+
+
+def test_defaults_validate_and_return_the_config():
+    config = config_lib.Config()
+    assert config.validate() is config
+
+
+def test_defaults_are_those_of_config_f():
+    config = config_lib.Config()
+    assert (config.generator.architecture, config.discriminator.architecture) == (
+        "skip",
+        "resnet",
+    )
+    for network in (config.generator, config.discriminator):
+        assert (network.fmap_base, network.fmap_max) == (16384, 512)
+        assert network.resample_kernel == (1, 3, 3, 1)
+    assert config.generator.mapping_layers == 8
+    assert config.generator.mapping_lr_mul == 0.01
+    assert config.generator.w_avg_decay == 0.995
+    assert config.generator.style_mixing_prob == 0.9
+    assert (config.loss.r1_gamma, config.loss.r1_interval) == (10, 16)
+    assert (config.loss.pl_weight, config.loss.pl_interval) == (2, 4)
+    assert (config.loss.pl_decay, config.loss.pl_batch_shrink) == (0.01, 2)
+    assert (config.optimizer.g_lr, config.optimizer.d_lr) == (0.002, 0.002)
+    assert (config.optimizer.beta1, config.optimizer.beta2) == (0, 0.99)
+    assert (config.train.batch_size, config.train.total_kimg) == (32, 25000)
+    assert config.train.ema_halflife_kimg == 10
+
+
+WRONG = [
+    ("seed", -1),
+    ("seed", 2**31),
+    ("data.resolution", 0),
+    ("data.resolution", 4),
+    ("data.resolution", 33),
+    ("data.resolution", 48),
+    ("data.base_grid", (0, 4)),
+    ("data.base_grid", (4, -4)),
+    ("data.channels", 0),
+    ("generator.architecture", "growing"),
+    ("generator.conditioning", "acgan"),
+    ("generator.z_dim", 0),
+    ("generator.w_dim", 0),
+    ("generator.fmap_base", 0),
+    ("generator.fmap_min", 0),
+    ("generator.fmap_max", 0),
+    ("generator.mapping_layers", -1),
+    ("generator.mapping_lr_mul", 0.0),
+    ("generator.mapping_lr_mul", NAN),
+    ("generator.mapping_lr_mul", INF),
+    ("generator.resample_kernel", (1,)),
+    ("generator.resample_kernel", (1, -1)),
+    ("generator.style_mixing_prob", -0.1),
+    ("generator.style_mixing_prob", 1.1),
+    ("generator.style_mixing_prob", NAN),
+    ("generator.w_avg_decay", 1.5),
+    ("discriminator.architecture", ""),
+    ("discriminator.conditioning", "projection"),
+    ("discriminator.mapping_layers", -1),
+    ("discriminator.fmap_base", 0),
+    ("discriminator.fmap_min", 513),
+    ("discriminator.fmap_max", 0),
+    ("discriminator.resample_kernel", ()),
+    ("discriminator.mbstd_group_size", -1),
+    ("discriminator.mbstd_num_features", 0),
+    ("loss.r1_gamma", -1.0),
+    ("loss.r1_gamma", NAN),
+    ("loss.r1_interval", 0),
+    ("loss.pl_weight", -1.0),
+    ("loss.pl_interval", 0),
+    ("loss.pl_decay", 2.0),
+    ("loss.pl_batch_shrink", 0),
+    ("optimizer.g_lr", 0.0),
+    ("optimizer.d_lr", -0.1),
+    ("optimizer.beta1", 1.0),
+    ("optimizer.beta2", -0.1),
+    ("optimizer.epsilon", 0.0),
+    ("train.total_kimg", 0.0),
+    ("train.batch_size", 0),
+    ("train.batch_size", 30),
+    ("train.tick_kimg", -1.0),
+    ("train.ema_halflife_kimg", 0.0),
+    ("train.ema_rampup", -0.5),
+    ("train.checkpoint_ticks", 0),
+    ("train.keep_checkpoints", 0),
+    ("train.image_ticks", 0),
+    ("train.grid", (0, 8)),
+    ("train.metric_ticks", 0),
+    ("train.metric_images", 0),
+]
+
+
+@pytest.mark.parametrize("path, value", WRONG)
+def test_wrong_values_are_named(path, value):
+    with pytest.raises(ValueError) as error:
+        changed(path, value).validate()
+    message = str(error.value)
+    # fmap_min above fmap_max is told as a fmap_max that is too small.
+    if path.endswith("fmap_min") and value > 1:
+        path = path.replace("fmap_min", "fmap_max")
+        value = 512
+    assert f"config.{path} must" in message
+    assert f"got {value!r}" in message
+
+
+def test_every_checked_number_has_a_wrong_value_here():
+    """A new number without a check, or without a test of it, fails here."""
+    numbers = {
+        path.removeprefix("config.")
+        for path, value in leaves(config_lib.Config())
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    assert numbers - {path for path, _ in WRONG} == set()
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [(path.removeprefix("config."), v) for path, v in leaves(config_lib.Config())],
+)
+def test_wrong_types_are_named(path, value):
+    with pytest.raises(ValueError, match=f"config.{path} must be"):
+        changed(path, 7 if isinstance(value, str) else "seven").validate()
+    with pytest.raises(ValueError, match=f"config.{path} must be"):
+        changed(path, None).validate()
+
+
+@pytest.mark.parametrize("path", ["data.channels", "train.batch_size", "seed"])
+def test_a_bool_is_not_a_number(path):
+    with pytest.raises(ValueError, match=f"config.{path} must be int; got True"):
+        changed(path, True).validate()
+
+
+def test_a_number_is_not_a_bool_and_a_float_is_not_an_int():
+    with pytest.raises(ValueError, match="config.data.mirror must be bool; got 1"):
+        changed("data.mirror", 1).validate()
+    with pytest.raises(ValueError, match="config.train.batch_size must be int"):
+        changed("train.batch_size", 32.0).validate()
+    with pytest.raises(ValueError, match="config.loss.r1_gamma must be float"):
+        changed("loss.r1_gamma", True).validate()
+    changed("train.total_kimg", 100).validate()
+
+
+def test_tuples_keep_their_length_and_item_type():
+    for value in ((4,), (4, 4, 4), (4.0, 4), (True, 4), [4, 4]):
+        with pytest.raises(ValueError, match="config.data.base_grid"):
+            changed("data.base_grid", value).validate()
+    changed("generator.resample_kernel", (1, 2, 1)).validate()
+
+
+def test_mapping_layers_zero_needs_equal_widths():
+    config = changed("generator.mapping_layers", 0)
+    config.validate()
+    config.generator.w_dim = 256
+    with pytest.raises(ValueError, match="w_dim must equal z_dim = 512 .*got 256"):
+        config.validate()
+
+
+def test_batch_size_fits_the_stddev_groups_and_the_path_length_batch():
+    config = changed("train.batch_size", 6)
+    with pytest.raises(ValueError, match="batch_size .*mbstd_group_size = 4; got 6"):
+        config.validate()
+    config.discriminator.mbstd_group_size = 0
+    config.validate()
+    config.train.batch_size = 5
+    with pytest.raises(ValueError, match="batch_size .*pl_batch_shrink = 2; got 5"):
+        config.validate()
+    config.loss.pl_weight = 0.0
+    config.validate()
+    changed("train.batch_size", 2).validate()  # smaller than a group: one group
+
+
+@pytest.mark.parametrize(
+    "grid, resolution, doublings, size",
+    [
+        ((4, 4), 32, 3, (32, 32)),
+        ((4, 6), 32, 3, (32, 48)),
+        ((3, 5), 24, 3, (24, 40)),
+        ((6, 8), 384, 6, (384, 512)),
+        ((4, 4), 1024, 8, (1024, 1024)),
+        ((5, 1), 10, 1, (10, 2)),
+    ],
+)
+def test_image_size_doubles_the_base_grid(grid, resolution, doublings, size):
+    config = changed("data.base_grid", grid)
+    config.data.resolution = resolution
+    config.validate()
+    assert config.data.doublings == doublings
+    assert config.data.image_size == size
+
+
+def test_json_round_trip_keeps_every_field():
+    config = config_lib.Config()
+    values = {
+        "seed": 7,
+        "data.base_grid": (4, 6),
+        "data.labels": True,
+        "generator.resample_kernel": (1, 2, 1),
+        "train.metrics": (),
+        "train.total_kimg": 12.5,
+        "loss.r1_gamma": 0.1,
+    }
+    for path, value in values.items():
+        node, _, name = path.rpartition(".")
+        setattr(getattr(config, node) if node else config, name, value)
+    again = config_lib.from_json(config.to_json())
+    assert again == config
+    assert again != config_lib.Config()
+    assert dict(leaves(again)) == dict(leaves(config))
+
+
+def test_json_with_an_unknown_field_names_the_nearest():
+    with pytest.raises(ValueError, match="config has no field 'trian'.*'train'"):
+        config_lib.from_json('{"trian": {}}')
+    with pytest.raises(ValueError, match="config.loss has no field 'gamma'.*r1_gamma"):
+        config_lib.from_json('{"loss": {"gamma": 1.0}}')
+    with pytest.raises(ValueError, match="config.data has no field 'zzzz'; it has"):
+        config_lib.from_json('{"data": {"zzzz": 1}}')
+
+
+@pytest.mark.parametrize("text", ['{"data": 3}', '{"data": null}', "[]", "3"])
+def test_json_of_another_shape_is_a_value_error(text):
+    with pytest.raises(ValueError, match="config"):
+        config_lib.from_json(text)
+
+
+def test_a_section_of_another_type_is_named():
+    config = config_lib.Config()
+    config.loss = {"r1_gamma": 1.0}
+    with pytest.raises(ValueError, match="config.loss must be LossConfig"):
+        config.validate()
+
+
+def test_json_with_a_wrong_value_names_it():
+    with pytest.raises(ValueError, match="config.train.batch_size must be int"):
+        config_lib.from_json('{"train": {"batch_size": "many"}}')
+    with pytest.raises(ValueError):
+        config_lib.from_json("{broken")
+
+
+@pytest.mark.parametrize(
+    "path, hint",
+    [
+        ("trian.batch_size", "config has no field 'trian'; did you mean 'train'?"),
+        (
+            "train.batchsize",
+            "config.train has no field 'batchsize'; did you mean 'batch_size'?",
+        ),
+        ("seed.x", "config.seed has no field 'x'; it has []"),
+        ("train.batch_size", None),
+        ("train", None),
+    ],
+)
+def test_unknown_field_names_the_nearest(path, hint):
+    assert config_lib.unknown_field(path) == hint
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_presets_validate_and_say_what_they_are(file):
+    docstring = ast.get_docstring(ast.parse(file.read_text()))
+    assert docstring and len(docstring.splitlines()) >= 3
+    assert f"--config=configs/{file.name}" in docstring
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config()
+    assert config.validate() is config
+    assert config_lib.from_json(config.to_json()) == config
+    assert module.get_config() is not config
+
+
+def test_preset_path_finds_presets_only():
+    assert {file.stem for file in CONFIGS} >= {"digits32", "yardstick32", "yardstick64"}
+    for file in CONFIGS:
+        assert config_lib.preset_path(file.stem).samefile(file)
+    assert config_lib.preset_path("no_such_preset") is None

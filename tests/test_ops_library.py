@@ -1,0 +1,285 @@
+"""ops.library: what is built, found and declined, and who decides."""
+
+import hashlib
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfstylegan import ops
+from tfstylegan.ops import library, resample
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def require_compiled():
+    try:
+        library.library()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+def run_python(script, **environment):
+    """Output and errors of a script in a process of its own."""
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **environment}
+    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), env.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def fake_compiler(folder, body, monkeypatch):
+    """Puts a shell script in the place of the compiler."""
+    path = folder / "compiler"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("CXX", str(path))
+
+
+# Writes what follows -o, and one line a call into `calls`.
+WRITES_OUTPUT = """echo call >> {calls}
+sleep 0.2
+while [ "$1" != -o ]; do shift; done
+echo library > "$2"
+"""
+
+
+def test_library_compiles_here():
+    """Where there is a compiler, the ops must build."""
+    if not any(
+        os.access(pathlib.Path(folder) / "g++", os.X_OK)
+        for folder in os.environ["PATH"].split(os.pathsep)
+    ):
+        pytest.skip("no g++ on the PATH")
+    assert library.library() is not None
+
+
+def test_library_without_a_compiler_is_one_log_line(tmp_path):
+    script = """
+from tfstylegan import ops
+import numpy as np
+x = np.ones([1, 4, 4, 2], np.float32)
+for _ in range(2):
+    print(ops.upfirdn2d(x, [1, 1]).shape, ops.fused_bias_act(x, act="lrelu").shape)
+print(ops.library.describe())
+try:
+    ops.upfirdn2d(x, [1, 1], impl="compiled")
+except RuntimeError as error:
+    print("RuntimeError:", error)
+"""
+    out, err = run_python(
+        script, PATH=str(tmp_path), TFSTYLEGAN_CACHE=str(tmp_path), CXX="g++",
+        TFSTYLEGAN_OPS="auto",
+    )  # fmt: skip
+    reason = "no C++ compiler (g++ is not on the PATH)"
+    assert out.splitlines() == [
+        *["(1, 3, 3, 2) (1, 4, 4, 2)"] * 2,
+        f"reference ops ({reason})",
+        f"RuntimeError: the compiled ops are not available: {reason}",
+    ]
+    assert err.count("using the pure-TensorFlow ops") == err.count(reason) == 1
+
+
+def test_library_failed_build_shows_the_last_lines(tmp_path, monkeypatch):
+    fake_compiler(
+        tmp_path, "seq 100; echo fatal error: no luck >&2; exit 1", monkeypatch
+    )
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    with pytest.raises(RuntimeError, match="failed:\n(.*\n)*100\nfatal error: no luck"):
+        library.build(folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_library_build_leaves_one_file(tmp_path, monkeypatch):
+    body = WRITES_OUTPUT.format(calls=tmp_path / "calls")
+    fake_compiler(tmp_path, body, monkeypatch)
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    path = library.build(folder)
+    assert list(folder.iterdir()) == [path]
+    assert path.read_text() == "library\n"
+
+
+def test_library_is_built_once_by_many(tmp_path, monkeypatch):
+    body = WRITES_OUTPUT.format(calls=tmp_path / "calls")
+    fake_compiler(tmp_path, body, monkeypatch)
+    monkeypatch.setenv("TFSTYLEGAN_CACHE", str(tmp_path / "cache"))
+    paths = []
+    threads = [
+        threading.Thread(target=lambda: paths.append(library._cached()))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(paths) == 4 and len(set(paths)) == 1
+    objects = len(list((ROOT / "custom_ops").glob("*.cc")))
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == objects + 1  # and one to link
+
+
+def test_library_prefers_a_prebuilt_one(tmp_path, monkeypatch):
+    name = library._file_name()
+    (tmp_path / name).touch()
+    opened = []
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    monkeypatch.setattr(library, "_open", lambda *arguments: opened.append(arguments))
+    library._find()
+    assert opened == [(tmp_path / name, "prebuilt")]
+
+
+def test_library_that_does_not_load_is_named(tmp_path):
+    path = tmp_path / "broken.so"
+    path.write_text("not a library")
+    with pytest.raises(RuntimeError, match="broken.so does not load"):
+        library._open(path, "cached")
+
+
+def test_library_name_depends_on_tensorflow(monkeypatch):
+    name = library._file_name()
+    assert library._file_name.__wrapped__() == name
+    monkeypatch.setattr(tf, "__version__", "0.0")
+    assert library._file_name.__wrapped__() != name
+
+
+@pytest.mark.parametrize(
+    "environment, expected",
+    [
+        ({"TFSTYLEGAN_CACHE": "/a", "XDG_CACHE_HOME": "/b"}, "/a"),
+        ({"XDG_CACHE_HOME": "/b"}, "/b/tfstylegan"),
+        ({"HOME": "/c"}, "/c/.cache/tfstylegan"),
+    ],
+)
+def test_library_cache_folder(monkeypatch, environment, expected):
+    for name in ("TFSTYLEGAN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert library._cache_folder() == pathlib.Path(expected)
+
+
+def test_implementation_nests_and_ends(monkeypatch):
+    monkeypatch.delenv("TFSTYLEGAN_OPS", raising=False)
+    outside = library.use_compiled("auto")
+    with ops.implementation("reference"):
+        assert not library.use_compiled("auto")
+        with ops.implementation("auto"):
+            assert library.use_compiled("auto") == outside
+        assert not library.use_compiled("auto")
+        assert library.describe() == "reference ops (ops.implementation('reference'))"
+        seen = []
+        thread = threading.Thread(
+            target=lambda: seen.append(library.use_compiled("auto"))
+        )
+        thread.start()
+        thread.join()
+        assert seen == [False]  # tf.distribute traces in other threads
+    with pytest.raises(KeyError), ops.implementation("reference"):
+        raise KeyError
+    assert library.use_compiled("auto") == outside
+
+
+def test_implementation_rejects_other_names(monkeypatch):
+    with pytest.raises(ValueError, match="name must be one of .*'fast'"):
+        ops.implementation("fast")
+    monkeypatch.setenv("TFSTYLEGAN_OPS", "fast")
+    with pytest.raises(ValueError, match="TFSTYLEGAN_OPS must be one of .*'fast'"):
+        ops.upfirdn2d(np.zeros([1, 2, 2, 1]), None)
+
+
+def test_environment_chooses(monkeypatch):
+    monkeypatch.setenv("TFSTYLEGAN_OPS", "reference")
+    assert not library.use_compiled("auto")
+    assert library.describe() == "reference ops (TFSTYLEGAN_OPS=reference)"
+    require_compiled()
+    assert library.use_compiled("compiled")
+    monkeypatch.setenv("TFSTYLEGAN_OPS", "compiled")
+    assert library.use_compiled("auto")
+    assert library.describe().startswith("compiled ops (")
+
+
+def step(x, w, bias):
+    """A little of everything, with a gradient of a gradient."""
+    with tf.GradientTape() as outer:
+        outer.watch([w, bias])
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = resample.upsample_conv_2d(x, w, [1, 3, 3, 1])
+            y = ops.fused_bias_act(y, bias, act="lrelu", clamp=256.0)
+            y = resample.conv_downsample_2d(y, w, [1, 3, 3, 1])
+            y = resample.filter_2d(y, [1, 2, 1])
+            loss = tf.reduce_sum(y**2)
+        penalty = tf.reduce_sum(inner.gradient(loss, x) ** 2)
+    return y, *outer.gradient(penalty, [w, bias])
+
+
+def step_inputs():
+    shapes = [4, 9, 8, 16], [3, 3, 16, 16], [16]
+    return [tf.random.stateless_normal(s, [0, i]) for i, s in enumerate(shapes)]
+
+
+def test_reference_traces_to_stock_ops_and_xla():
+    with ops.implementation("reference"):
+        traced = tf.function(step, jit_compile=True)
+        graph = traced.get_concrete_function(*step_inputs()).graph
+    definition = graph.as_graph_def()
+    names = {node.op for node in definition.node}
+    for function in definition.library.function:
+        names |= {node.op for node in function.node_def}
+    assert len(names) > 5 and not [n for n in names if n.startswith("Tfstylegan")]
+    for found, expected in zip(traced(*step_inputs()), step(*step_inputs())):
+        scale = np.max(np.abs(expected))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * scale)
+
+
+def test_reference_saves_and_loads(tmp_path):
+    module = tf.Module()
+    with ops.implementation("reference"):
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3])])
+        def serve(x):
+            x = resample.upsample_2d(x, [1, 3, 3, 1])
+            return ops.fused_bias_act(x, tf.ones([3]), act="lrelu")
+
+        module.serve = serve
+        tf.saved_model.save(module, str(tmp_path))
+    x = tf.random.stateless_normal([2, 5, 4, 3], [0, 0])
+    loaded = tf.saved_model.load(str(tmp_path))
+    np.testing.assert_allclose(loaded.serve(x), serve(x), rtol=1e-5, atol=1e-6)
+
+
+DIGEST = """
+import hashlib, sys
+import tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
+from tfstylegan import ops
+from tfstylegan.ops import resample
+x = tf.random.stateless_normal([16, 33, 31, 70], [0, 0])
+bias = tf.random.stateless_normal([70], [0, 1])
+with tf.GradientTape() as tape:
+    tape.watch([x, bias])
+    y = resample.upsample_2d(x, [1, 3, 3, 1])
+    y = ops.fused_bias_act(y, bias, act="lrelu", impl="compiled")
+    loss = tf.raw_ops.Square(x=y)
+tensors = [y, *tape.gradient(loss, [x, bias])]
+print(hashlib.sha256(b"".join(t.numpy().tobytes() for t in tensors)).hexdigest())
+"""
+
+
+def test_compiled_bits_do_not_depend_on_threads():
+    require_compiled()
+    digests = set()
+    for threads in ("1", "4"):
+        script = DIGEST.replace("sys.argv[1]", threads)
+        digests.add(run_python(script)[0].strip())
+    assert len(digests) == 1 and len(digests.pop()) == len(hashlib.sha256().hexdigest())

@@ -1,0 +1,231 @@
+"""Published parameter totals, and the complete list of variables of small networks."""
+
+import numpy as np
+import pytest
+
+from tfstylegan import config as config_lib
+from tfstylegan import rng
+from tfstylegan.networks import build
+
+FMAP_BASE = {"E": 8192, "F": 16384}
+
+
+def total(variables):
+    return sum(int(np.prod(variable.shape)) for variable in variables)
+
+
+@pytest.fixture
+def config(monkeypatch):
+    """A configuration, and networks of zeros: drawing 30 million numbers is slow."""
+    monkeypatch.setattr(rng, "normal_initializer", lambda *_, **__: "zeros")
+    return config_lib.Config()
+
+
+GENERATORS = [
+    ("F", 1024, "orig", 28_817_908),
+    ("F", 1024, "skip", 30_370_060),
+    ("F", 1024, "resnet", 30_040_564),
+    ("F", 512, "skip", 30_276_583),
+    ("F", 256, "skip", 30_034_338),
+    ("E", 1024, "orig", 23_596_292),
+    ("E", 1024, "skip", 24_900_764),
+    ("E", 1024, "resnet", 24_557_316),
+    ("E", 512, "skip", 24_860_935),
+    ("E", 256, "skip", 24_767_458),
+]
+
+
+@pytest.mark.parametrize("row, resolution, architecture, expected", GENERATORS)
+def test_generator_parameters(config, row, resolution, architecture, expected):
+    config.data.resolution = resolution
+    config.generator.architecture = architecture
+    config.generator.fmap_base = FMAP_BASE[row]
+    g = build.build_generator(config.validate())
+    assert total(g.trainable_variables) == expected
+    assert total(g.mapping.trainable_variables) == 2_101_248
+    levels = int(np.log2(resolution)) - 1
+    sides = [2 ** ((i + 5) // 2) for i in range(2 * levels - 1)]
+    assert g.synthesis.noise_sizes == [(side, side) for side in sides]
+    fixed = total(g.non_trainable_variables)
+    assert fixed == 512 + sum(side**2 for side in sides)
+    assert g.synthesis.num_ws == g.mapping.num_ws == 2 * levels
+
+
+def test_generator_parameters_by_layer(config):
+    config.data.resolution = 1024
+    g = build.build_generator(config)
+    assert total(g.mapping.dense[3].weights) == 262_656
+    assert total(g.synthesis.convs[0].trainable_variables) == 2_622_465
+    assert total(g.synthesis.trainable_variables) == 28_268_812
+    widths = [512, 512, 512, 512, 512, 256, 128, 64, 32]
+    assert [layer.filters for layer in g.synthesis.convs] == widths
+    assert [layer.filters for layer in g.synthesis.up_convs] == widths[1:]
+
+
+DISCRIMINATORS = [
+    ("F", 1024, "orig", 27_789_857),
+    ("F", 1024, "skip", 27_801_889),
+    ("F", 1024, "resnet", 29_012_513),
+    ("F", 512, "resnet", 28_982_849),
+    ("F", 256, "resnet", 28_864_129),
+    ("E", 1024, "orig", 23_077_137),
+    ("E", 1024, "skip", 23_087_249),
+    ("E", 1024, "resnet", 24_038_161),
+    ("E", 512, "resnet", 24_030_753),
+    ("E", 256, "resnet", 24_001_089),
+]
+
+
+@pytest.mark.parametrize("row, resolution, architecture, expected", DISCRIMINATORS)
+def test_discriminator_parameters(config, row, resolution, architecture, expected):
+    config.data.resolution = resolution
+    config.discriminator.architecture = architecture
+    config.discriminator.fmap_base = FMAP_BASE[row]
+    d = build.build_discriminator(config.validate())
+    assert total(d.trainable_variables) == expected
+    assert not d.non_trainable_variables
+
+
+def manifest(network):
+    """One line a variable, in the order in which optimizers see them."""
+    lines = []
+    for variable in network.weights:
+        fixed = [] if variable.trainable else ["fixed"]
+        lines.append(" ".join([variable.path, *map(str, variable.shape), *fixed]))
+    return lines
+
+
+@pytest.fixture
+def small(config):
+    config.data.resolution = 16
+    config.data.channels = 1
+    config.generator.z_dim, config.generator.w_dim = 5, 6
+    config.generator.mapping_layers = 2
+    config.generator.fmap_base, config.generator.fmap_max = 40, 8
+    config.discriminator.fmap_base, config.discriminator.fmap_max = 32, 8
+    return config.validate()
+
+
+# Checkpoints, .keras files and optimizer states go by these names and this order.
+SKIP_GENERATOR = """
+generator/w_avg 6 fixed
+generator/mapping/dense0/kernel 5 6
+generator/mapping/dense0/bias 6
+generator/mapping/dense1/kernel 6 6
+generator/mapping/dense1/bias 6
+generator/synthesis/const 1 4 4 8
+generator/synthesis/8x8_conv_up/bias 8
+generator/synthesis/8x8_conv_up/conv/kernel 3 3 8 8
+generator/synthesis/8x8_conv_up/conv/affine/kernel 6 8
+generator/synthesis/8x8_conv_up/conv/affine/bias 8
+generator/synthesis/8x8_conv_up/noise/strength
+generator/synthesis/8x8_conv_up/noise/fixed 1 8 8 1 fixed
+generator/synthesis/16x16_conv_up/bias 5
+generator/synthesis/16x16_conv_up/conv/kernel 3 3 8 5
+generator/synthesis/16x16_conv_up/conv/affine/kernel 6 8
+generator/synthesis/16x16_conv_up/conv/affine/bias 8
+generator/synthesis/16x16_conv_up/noise/strength
+generator/synthesis/16x16_conv_up/noise/fixed 1 16 16 1 fixed
+generator/synthesis/4x4_conv/bias 8
+generator/synthesis/4x4_conv/conv/kernel 3 3 8 8
+generator/synthesis/4x4_conv/conv/affine/kernel 6 8
+generator/synthesis/4x4_conv/conv/affine/bias 8
+generator/synthesis/4x4_conv/noise/strength
+generator/synthesis/4x4_conv/noise/fixed 1 4 4 1 fixed
+generator/synthesis/8x8_conv/bias 8
+generator/synthesis/8x8_conv/conv/kernel 3 3 8 8
+generator/synthesis/8x8_conv/conv/affine/kernel 6 8
+generator/synthesis/8x8_conv/conv/affine/bias 8
+generator/synthesis/8x8_conv/noise/strength
+generator/synthesis/8x8_conv/noise/fixed 1 8 8 1 fixed
+generator/synthesis/16x16_conv/bias 5
+generator/synthesis/16x16_conv/conv/kernel 3 3 5 5
+generator/synthesis/16x16_conv/conv/affine/kernel 6 5
+generator/synthesis/16x16_conv/conv/affine/bias 5
+generator/synthesis/16x16_conv/noise/strength
+generator/synthesis/16x16_conv/noise/fixed 1 16 16 1 fixed
+generator/synthesis/4x4_to_rgb/bias 1
+generator/synthesis/4x4_to_rgb/conv/kernel 1 1 8 1
+generator/synthesis/4x4_to_rgb/conv/affine/kernel 6 8
+generator/synthesis/4x4_to_rgb/conv/affine/bias 8
+generator/synthesis/8x8_to_rgb/bias 1
+generator/synthesis/8x8_to_rgb/conv/kernel 1 1 8 1
+generator/synthesis/8x8_to_rgb/conv/affine/kernel 6 8
+generator/synthesis/8x8_to_rgb/conv/affine/bias 8
+generator/synthesis/16x16_to_rgb/bias 1
+generator/synthesis/16x16_to_rgb/conv/kernel 1 1 5 1
+generator/synthesis/16x16_to_rgb/conv/affine/kernel 6 5
+generator/synthesis/16x16_to_rgb/conv/affine/bias 5
+"""
+
+RESNET_DISCRIMINATOR = """
+discriminator/8x8_conv/kernel 3 3 8 8
+discriminator/8x8_conv/bias 8
+discriminator/16x16_conv/kernel 3 3 4 4
+discriminator/16x16_conv/bias 4
+discriminator/8x8_conv_down/kernel 3 3 8 8
+discriminator/8x8_conv_down/bias 8
+discriminator/16x16_conv_down/kernel 3 3 4 8
+discriminator/16x16_conv_down/bias 8
+discriminator/4x4_conv/kernel 3 3 9 8
+discriminator/4x4_conv/bias 8
+discriminator/dense/kernel 128 8
+discriminator/dense/bias 8
+discriminator/output/kernel 8 1
+discriminator/output/bias 1
+discriminator/16x16_from_rgb/kernel 1 1 1 4
+discriminator/16x16_from_rgb/bias 4
+discriminator/8x8_skip/kernel 1 1 8 8
+discriminator/16x16_skip/kernel 1 1 4 8
+"""
+
+
+def test_manifest_of_the_skip_generator(small):
+    expected = SKIP_GENERATOR.strip().splitlines()
+    assert manifest(build.build_generator(small)) == expected
+
+
+def test_manifest_of_the_resnet_discriminator(small):
+    expected = RESNET_DISCRIMINATOR.strip().splitlines()
+    assert manifest(build.build_discriminator(small)) == expected
+
+
+def extra(network, plain):
+    return sorted(set(manifest(network)) - set(manifest(plain)))
+
+
+@pytest.mark.parametrize(
+    "conditioning, generator, discriminator",
+    [
+        (
+            "stylegan2",
+            ["mapping/dense0/kernel 10 6", "mapping/embedding 3 5"],
+            ["output/bias 3", "output/kernel 8 3"],
+        ),
+        (
+            "ada",
+            [
+                "mapping/dense0/kernel 11 6",
+                "mapping/embed/bias 6",
+                "mapping/embed/kernel 3 6",
+            ],
+            [
+                "output/dense0/bias 8",
+                "output/dense0/kernel 8 8",
+                "output/embed/bias 8",
+                "output/embed/kernel 3 8",
+                "output/output/bias 8",
+                "output/output/kernel 8 8",
+            ],
+        ),
+    ],
+)
+def test_manifest_of_what_labels_add(small, conditioning, generator, discriminator):
+    small.generator.conditioning = small.discriminator.conditioning = conditioning
+    small.discriminator.mapping_layers = 1
+    for make, expected in (
+        (build.build_generator, generator),
+        (build.build_discriminator, discriminator),
+    ):
+        lines = extra(make(small, 3), make(small))
+        assert [line.split("/", 1)[1] for line in lines] == expected

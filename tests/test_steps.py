@@ -1,0 +1,185 @@
+"""Training steps: replicas, replica rows, what each step changes."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfstylegan import config as config_lib
+from tfstylegan.data import pipeline
+from tfstylegan.training import state as state_lib
+from tfstylegan.training import steps as steps_lib
+
+BATCH = 8
+
+
+def tiny_config(**train):
+    config = config_lib.Config(seed=3)
+    config.data.resolution, config.data.channels = 16, 2
+    for network in (config.generator, config.discriminator):
+        network.fmap_base, network.fmap_max = 64, 12
+    config.generator.z_dim = config.generator.w_dim = 10
+    config.generator.mapping_layers = 2
+    config.train.batch_size = BATCH
+    return config.validate()
+
+
+class Rig:
+    """State and steps on the given devices, with plain gradient descent.
+
+    At learning rate 1 a step moves each weight by minus its gradient.
+    """
+
+    def __init__(self, devices, label_dim=0):
+        self.config = tiny_config()
+        # Collectives would mix up the strategies of one process.
+        self.strategy = tf.distribute.MirroredStrategy(
+            devices, cross_device_ops=tf.distribute.ReductionToOneDevice()
+        )
+        with self.strategy.scope():
+            self.state = state_lib.create(self.config, label_dim)
+            for name in ("g", "d"):
+                optimizer = keras.optimizers.SGD(1.0)
+                optimizer.build(getattr(self.state, name).trainable_variables)
+                setattr(self.state, f"{name}_optimizer", optimizer)
+        # Noise of strength 0 would leave its own gradient and no other untested.
+        for conv in (*self.state.g.synthesis.convs, *self.state.g.synthesis.up_convs):
+            conv.noise.strength.assign(0.3)
+        self.steps = steps_lib.Steps(self.state, self.config, self.strategy)
+        count = self.strategy.num_replicas_in_sync
+        rows = np.random.default_rng(0)
+        size = (BATCH, *self.config.data.image_size, self.config.data.channels)
+        batch = {
+            "image": rows.integers(256, size=size).astype(np.uint8),
+            "label": np.eye(max(label_dim, 1), dtype=np.float32)[
+                rows.integers(max(label_dim, 1), size=BATCH)
+            ],
+        }
+        batch = {k: steps_lib.replica_order(v, count) for k, v in batch.items()}
+        stream = tf.data.Dataset.from_tensors(batch).unbatch().batch(BATCH)
+        self.batch = next(iter(self.strategy.experimental_distribute_dataset(stream)))
+
+    def gradients(self, name):
+        """Scalars of one step, and by how much it moved every weight."""
+        images, labels = self.batch["image"], self.batch["label"]
+        network = self.state.g if name.startswith("g") else self.state.d
+        step = tf.constant(5, tf.int64)
+        args = {
+            "g_main": (labels, step),
+            "g_reg": (labels, step),
+            "d_main": (images, labels, step),
+            "d_reg": (images, labels),
+        }[name]
+        before = [v.numpy() for v in network.trainable_variables]
+        scalars = getattr(self.steps, name)(*args)
+        after = [v.numpy() for v in network.trainable_variables]
+        moved = [b - a for b, a in zip(before, after, strict=True)]
+        return {k: float(v) for k, v in scalars.items()}, moved
+
+
+@pytest.mark.parametrize("label_dim", [0, 3])
+def test_equivalence_two_replicas_of_half_the_batch(label_dim):
+    one, two = Rig(["CPU:0"], label_dim), Rig(["CPU:0", "CPU:1"], label_dim)
+    for name in ("g_main", "g_reg", "d_main", "d_reg"):
+        scalars_one, moved_one = one.gradients(name)
+        scalars_two, moved_two = two.gradients(name)
+        assert scalars_one.keys() == scalars_two.keys()
+        for key, value in scalars_one.items():
+            assert np.isclose(value, scalars_two[key], rtol=1e-4, atol=1e-6), key
+        largest = max(np.max(np.abs(m)) for m in moved_one)
+        assert largest > 1e-4
+        for a, b in zip(moved_one, moved_two, strict=True):
+            scale = max(np.max(np.abs(a)), 1e-2 * largest)
+            assert np.max(np.abs(a - b)) < 1e-3 * scale, name
+    state_one, state_two = one.state, two.state
+    np.testing.assert_allclose(
+        state_one.g.w_avg.numpy(), state_two.g.w_avg.numpy(), rtol=1e-4, atol=1e-6
+    )
+    assert state_one.pl_mean.numpy() > 0
+    np.testing.assert_allclose(
+        state_one.pl_mean.numpy(), state_two.pl_mean.numpy(), rtol=1e-4
+    )
+
+
+def test_steps_change_their_own_network_only():
+    rig = Rig(["CPU:0"])
+    for name in ("g_main", "g_reg", "d_main", "d_reg"):
+        other = rig.state.d if name.startswith("g") else rig.state.g
+        before = [v.numpy() for v in other.trainable_variables]
+        _, moved = rig.gradients(name)
+        assert any(np.any(m) for m in moved)
+        for old, variable in zip(before, other.trainable_variables, strict=True):
+            assert np.array_equal(old, variable.numpy()), (name, variable.path)
+
+
+def test_steps_are_functions_of_their_step_number():
+    first, second = Rig(["CPU:0"]), Rig(["CPU:0"])
+    _, a = first.gradients("g_main")
+    _, b = second.gradients("g_main")
+    assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_ema_averages_weights_and_copies_the_rest():
+    rig = Rig(["CPU:0", "CPU:1"])
+    g, g_ema = rig.state.g, rig.state.g_ema
+    rig.gradients("g_main")
+    before = [v.numpy() for v in g_ema.trainable_variables]
+    rig.steps.ema(tf.constant(0.75))
+    pairs = zip(g_ema.trainable_variables, before, g.trainable_variables, strict=True)
+    for average, old, current in pairs:
+        expected = 0.75 * old + 0.25 * current.numpy()
+        np.testing.assert_allclose(average.numpy(), expected, rtol=1e-5, atol=1e-6)
+    assert np.any(g.w_avg.numpy())
+    pairs = zip(g_ema.non_trainable_variables, g.non_trainable_variables, strict=True)
+    for average, current in pairs:
+        assert np.array_equal(average.numpy(), current.numpy())
+
+
+def test_r1_step_is_the_penalty_times_interval_and_half_gamma():
+    rig = Rig(["CPU:0"])
+    loss = rig.config.loss
+    images = pipeline.to_float(rig.batch["image"])
+    d = rig.state.d
+    variables = [v.value for v in d.trainable_variables]
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            logits = tf.reduce_sum(d(images))
+        gradient = tape.gradient(logits, images)
+        penalty = tf.reduce_sum(gradient**2) / BATCH
+    expected = outer.gradient(penalty, variables)
+    scalars, moved = rig.gradients("d_reg")
+    assert np.isclose(scalars["reg/r1"], penalty.numpy(), rtol=1e-4)
+    factor = loss.r1_gamma / 2 * loss.r1_interval
+    for wanted, actual in zip(expected, moved, strict=True):
+        if wanted is not None:
+            scale = np.max(np.abs(wanted)) + 1e-12
+            assert np.max(np.abs(actual / factor - wanted)) < 1e-3 * scale + 1e-7
+
+
+def test_checkpoint_restores_every_variable(tmp_path):
+    rig = Rig(["CPU:0"])
+    config = rig.config
+    saved, restored = state_lib.create(config, 0), state_lib.create(config, 0)
+    parts = ("g", "d", "g_ema", "g_optimizer", "d_optimizer")
+    random = np.random.default_rng(0)
+
+    def variables(state):
+        owned = [v.value for part in parts for v in getattr(state, part).variables]
+        return [*owned, state.pl_mean, state.step, state.cur_nimg]
+
+    for variable in variables(saved):
+        values = random.uniform(1, 100, size=variable.shape)
+        variable.assign(tf.cast(values, variable.dtype))
+    path = saved.checkpoint().save(str(tmp_path / "ckpt"))
+    restored.checkpoint().restore(path).assert_consumed()
+    pairs = list(zip(variables(saved), variables(restored), strict=True))
+    assert len(pairs) > 200
+    for a, b in pairs:
+        assert np.array_equal(a.numpy(), b.numpy()), a.name
+
+
+def test_replica_order_makes_shares_strided():
+    order = steps_lib.replica_order(np.arange(8), 2).numpy()
+    assert order.tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+    assert steps_lib.replica_order(np.arange(8), 1).tolist() == list(range(8))
