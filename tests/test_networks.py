@@ -1,4 +1,4 @@
-"""What holds for every network: conformance, shapes, labels, truncation, noise, seeds."""
+"""What holds for every network: conformance, labels, truncation, noise, seeds."""
 
 import itertools
 import subprocess
@@ -93,7 +93,8 @@ def case(request):
 
 def test_conformance_config_round_trip(case):
     config = case.network.get_config()
-    again = type(case.network).from_config(case.network.get_config())
+    again = type(case.network).from_config(config)
+    assert config == case.network.get_config()  # from_config left it alone
     assert again.get_config() == config
     again.set_weights(case.network.get_weights())
     np.testing.assert_array_equal(case(again), case())
@@ -345,6 +346,8 @@ def g():
     network = build.build_generator(small_config())
     np.random.seed(0)
     random_weights(network)
+    for layer in network.mapping.dense:  # the multiplier 0.01 leaves z little effect
+        layer.kernel.assign(layer.kernel * 100)
     return network
 
 
@@ -508,7 +511,7 @@ def test_seed_decides_every_weight(architecture):
             drawn += 1
         else:
             assert a.name in ("bias", "strength", "w_avg"), a.path
-    assert drawn > 30
+    assert drawn > 25
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -88,6 +88,11 @@ class Generator(keras.Model):
 
     @classmethod
     def from_config(cls, config):
+        parts = {}
         for name in ("mapping", "synthesis"):
-            config[name] = keras.saving.deserialize_keras_object(config[name])
-        return cls(**config)
+            part = dict(config[name])
+            # Built here it would not know that it stands inside a generator, and its
+            # variables would have other paths than those that were saved.
+            part.pop("build_config", None)
+            parts[name] = keras.saving.deserialize_keras_object(part)
+        return cls(**{**config, **parts})

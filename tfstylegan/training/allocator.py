@@ -1,6 +1,6 @@
 """Keeps freed host memory in the process (glibc only).
 
-By default glibc returns a freed feature map of some megabytes to the system at once, and
+By default glibc returns a freed feature map to the system at once, and
 every training step pays for the page faults of getting it back.
 """
 
