@@ -346,7 +346,7 @@ def test_layering_rule_finds(rule, module, text):
         (config_imports_tensorflow, "tfstylegan.config", "import dataclasses"),
         (
             names_distribute,
-            "tfstylegan.training.workdir",
+            "tfstylegan.training.loop",
             "import tensorflow as tf\ntf.distribute.MirroredStrategy()",
         ),
         (loads_ops, "tfstylegan.ops.library", "tf.load_op_library('x.so')"),

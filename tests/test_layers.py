@@ -1,5 +1,7 @@
 """Layers against slow NumPy oracles and published numbers."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -469,6 +471,16 @@ def test_conformance_config_round_trip_makes_the_same_layer(layer_and_inputs):
     for name in layer.get_config():
         if name not in ("dtype", "trainable"):
             assert getattr(again, name, missing) == getattr(layer, name)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_conformance_config_holds_every_argument(name):
+    layer, _ = LAYERS[name]
+    again = type(layer).from_config(layer.get_config())
+    for argument in inspect.signature(type(layer).__init__).parameters:
+        if argument not in ("self", "kwargs", "args"):
+            assert argument in layer.get_config()
+            assert getattr(again, argument) == getattr(layer, argument)
 
 
 def test_conformance_shapes_graph_and_unknown_batch(layer_and_inputs):

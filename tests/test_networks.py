@@ -1,5 +1,7 @@
 """What holds for every network: conformance, labels, truncation, noise, seeds."""
 
+import dataclasses
+import inspect
 import itertools
 import subprocess
 import sys
@@ -107,7 +109,7 @@ def test_conformance_saved_and_loaded_bit_for_bit(case, tmp_path):
     assert type(again) is type(case.network)
     for ours, theirs in zip(case.network.weights, again.weights, strict=True):
         assert ours.path == theirs.path and ours.trainable == theirs.trainable
-        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
     np.testing.assert_array_equal(case(again), case())
 
 
@@ -227,6 +229,87 @@ def test_conformance_parts(name):
     in_graph = tf.function(lambda *xs: part(*xs, **options), input_signature=unknown)
     atol = 1e-5 * np.max(np.abs(y))
     np.testing.assert_allclose(in_graph(*inputs), y, atol=atol)
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        generator.Generator,
+        mapping.Mapping,
+        synthesis_blocks.StyledConv,
+        synthesis_blocks.ToRGB,
+        discriminator_blocks.LabelProjection,
+        synthesis_blocks.SynthesisTrunk,
+        discriminator_blocks.DiscriminatorTrunk,
+    ],
+)
+def test_conformance_config_holds_every_argument(cls):
+    g = build.build_generator(small_config(), LABELS)
+    d = build.build_discriminator(small_config(conditioning="ada"), LABELS)
+    parts = [g, g.mapping, g.synthesis, g.synthesis.convs[0], g.synthesis.to_rgb[0]]
+    (part,) = [part for part in (*parts, d, d.output_layer) if isinstance(part, cls)]
+    arguments = set(inspect.signature(cls.__init__).parameters)
+    assert arguments - {"self", "kwargs"} <= set(part.get_config())
+
+
+# Every field of the configuration.
+
+
+def test_build_passes_every_field_on():
+    config = small_config(base_grid=(3, 5), resolution=12, channels=2)
+    fields = {
+        "conditioning": "ada",
+        "mapping_layers": 3,
+        "fmap_base": 40,
+        "fmap_min": 2,
+        "fmap_max": 7,
+        "resample_kernel": (1, 2, 1),
+    }
+    for name, value in fields.items():
+        setattr(config.generator, name, value)
+        setattr(config.discriminator, name, value)
+    config.generator.mapping_lr_mul = 0.5
+    config.generator.w_avg_decay = 0.9
+    config.discriminator.mbstd_group_size = 2
+    config.discriminator.mbstd_num_features = 7
+    g = build.build_generator(config.validate(), LABELS)
+    d = build.build_discriminator(config, LABELS)
+    sections = {
+        g: [config.generator, {"w_avg_decay"}],
+        g.mapping: [config.generator, {"z_dim", "w_dim", "conditioning"}],
+        g.synthesis: [
+            config.generator,
+            {"w_dim", "fmap_base", "fmap_min", "fmap_max", "resample_kernel"},
+        ],
+        d: [
+            config.discriminator,
+            {field.name for field in dataclasses.fields(config.discriminator)}
+            - {"architecture"},
+        ],
+    }
+    for part, (section, names) in sections.items():
+        for name in names:
+            assert part.get_config()[name] == getattr(section, name), name
+    for part in (g.synthesis, d):
+        assert (part.base_grid, part.doublings, part.channels) == ((3, 5), 2, 2)
+    assert (g.mapping.num_layers, g.mapping.lr_mul) == (3, 0.5)
+    assert g.mapping.label_dim == d.label_dim == LABELS
+    assert d.stddev.group_size == 2 and d.stddev.num_features == 7
+    assert g.synthesis.widths == d.widths == [7, 7, 5]
+
+
+def test_groups_of_zero_switch_minibatch_stddev_off():
+    config = small_config()
+    config.discriminator.mbstd_group_size = 0
+    d = build.build_discriminator(config.validate())
+    images = np.random.normal(size=(6, 16, 16, 3)).astype(np.float32)
+    together = d(images).numpy()
+    alone = np.concatenate([d(images[n : n + 1]).numpy() for n in range(6)])
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-6)
+    d = build.build_discriminator(small_config())
+    assert np.any(d(images[:4]).numpy()[0] != d(images[:1]).numpy()[0])
+    with pytest.raises(ValueError, match="multiple of group_size 4; got 6"):
+        d(images)
 
 
 # Image sizes and channels.
@@ -505,7 +588,7 @@ def test_seed_decides_every_weight(architecture):
     first, again, other = (both(seed, architecture) for seed in (1, 1, 2))
     drawn = 0
     for a, b, c in zip(first, again, other, strict=True):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
         if np.ptp(a.numpy()) > 0:
             assert not np.any(a.numpy() == c.numpy()), a.path
             drawn += 1
@@ -587,3 +670,17 @@ def test_wrong_arguments_are_named():
         mapping.Mapping(num_ws=2, conditioning="acgan")
     with pytest.raises(ValueError, match="conditioning must be .*got 'acgan'"):
         build.DISCRIMINATORS["skip"](conditioning="acgan")
+
+
+@pytest.mark.parametrize("label_dim, shape", [(0, (2, 3)), (3, (2, 4)), (3, (2,))])
+def test_labels_that_do_not_fit_are_an_error(label_dim, shape):
+    config = config_lib.Config()
+    config.data.resolution = 8
+    config.generator.fmap_max = config.discriminator.fmap_max = 4
+    g = build.build_generator(config, label_dim)
+    d = build.build_discriminator(config, label_dim)
+    wrong = tf.zeros(shape)
+    with pytest.raises(ValueError, match="labels"):
+        g.mapping(tf.zeros([2, config.generator.z_dim]), wrong)
+    with pytest.raises(ValueError, match="labels"):
+        d(tf.zeros([2, 8, 8, 3]), wrong)

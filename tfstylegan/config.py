@@ -247,8 +247,12 @@ def _fail(path, requirement, value):
 def _at_least(section, where, minimum, *names):
     for name in names:
         value = getattr(section, name)
-        if not value >= minimum:
-            _fail(f"config.{where}.{name}", f"must be at least {minimum}", value)
+        if not minimum <= value < float("inf"):
+            _fail(
+                f"config.{where}.{name}",
+                f"must be finite and at least {minimum}",
+                value,
+            )
 
 
 def _positive(section, where, *names):

@@ -22,15 +22,15 @@ def main(argv):
                 )
         path = pathlib.Path(flags.FLAGS.model)
         networks, source = _open(path)
-    rows = [("trained", networks.G_ema)]
+    rows = [("trained", networks.G_ema, networks.cur_nimg)]
     if flags.FLAGS.untrained:
         from tfstylegan.networks import build
 
         fresh = build.build_generator(networks.config, networks.G_ema.mapping.label_dim)
-        rows.append(("untrained", fresh))
+        rows.append(("untrained", fresh, 0))
     results = [
-        {"network": row, "model": str(path), "cur_nimg": networks.cur_nimg, **result}
-        for row, generator in rows
+        {"network": row, "model": str(path), "cur_nimg": cur_nimg, **result}
+        for row, generator, cur_nimg in rows
         for result in _measure(generator, networks.config, source)
     ]
     _show(results)

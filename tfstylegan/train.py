@@ -28,7 +28,9 @@ def main(argv):
         logging.set_verbosity(logging.INFO)  # what was chosen, and why
     from tfstylegan.training import loop  # TensorFlow takes seconds: bad input first
 
-    run = loop.Loop(config, path, source)
+    with cli.one_sentence():
+        strategy = loop.mirrored_strategy(config)
+    run = loop.Loop(config, path, source, strategy)
     if quiet:
         logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file
     stopped_by = run.run()

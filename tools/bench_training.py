@@ -63,7 +63,7 @@ class Bench:
         from tfstylegan.training import loop, state, steps
 
         self.tf, self.config = tf, config
-        strategy = loop.strategy_for_this_machine()
+        strategy = loop.mirrored_strategy(config)
         with strategy.scope():
             self.state = state.create(config, 0)
         self.steps = steps.Steps(self.state, config, strategy)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfstylegan import rng
 from tfstylegan.layers import equalized, minibatch_stddev, normalization
+from tfstylegan.networks import labels as labels_lib
 from tfstylegan.networks import synthesis_blocks
 
 
@@ -202,8 +203,7 @@ class DiscriminatorTrunk(keras.Model):
             self.output_layer.build((None, self.widths[0]))
 
     def call(self, images, labels=None):
-        if self.label_dim and labels is None:
-            raise ValueError(f"labels must be [N, {self.label_dim}]; got None")
+        labels_lib.check(labels, self.label_dim)
         x = self.descend(images)  # [N, h, w, C] of the base grid
         if self.stddev is not None:
             x = self.stddev(x)

@@ -44,7 +44,7 @@ class Generator(keras.Model):
 
     def build(self, input_shape=None):
         for part in (self.mapping, self.synthesis):
-            if not part.built:  # they are, when Keras loads a model
+            if not part.built:  # whoever made them may have built them
                 part.build()
         self.w_avg = self.add_weight(
             name="w_avg",

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfstylegan import rng
 from tfstylegan.layers import equalized, normalization
+from tfstylegan.networks import labels as labels_lib
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
@@ -98,10 +99,9 @@ class Mapping(keras.layers.Layer):
         return tf.tile(x[:, tf.newaxis], [1, self.num_ws, 1])  # [N, L, D]
 
     def _with_labels(self, z, labels):
+        labels_lib.check(labels, self.label_dim)
         if not self.label_dim:
             return self.normalize(z)
-        if labels is None:
-            raise ValueError(f"labels must be [N, {self.label_dim}]; got None")
         labels = tf.cast(labels, z.dtype)
         if self.embed is not None:
             parts = [self.normalize(z), self.normalize(self.embed(labels))]

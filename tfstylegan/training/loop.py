@@ -20,10 +20,22 @@ from tfstylegan.training import steps as steps_lib
 METRIC_SEED = 0  # metrics and pictures show the same latents in every run
 
 
-def strategy_for_this_machine():
-    """MirroredStrategy over all GPUs, or over the one CPU."""
+def mirrored_strategy(config):
+    """MirroredStrategy over all GPUs, or over the one CPU.
+
+    Raises ValueError where the batch cannot be shared out evenly.
+    """
     gpus = tf.config.list_logical_devices("GPU")
-    return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus] or ["CPU:0"])
+    devices = [gpu.name for gpu in gpus] or ["CPU:0"]
+    multiple = len(devices) * (
+        config.loss.pl_batch_shrink if config.loss.pl_weight else 1
+    )
+    if config.train.batch_size % multiple:
+        raise ValueError(
+            f"config.train.batch_size must be a multiple of {multiple} on "
+            f"{len(devices)} devices; got {config.train.batch_size}"
+        )
+    return tf.distribute.MirroredStrategy(devices)
 
 
 class Loop:
@@ -34,18 +46,11 @@ class Loop:
       workdir: folder of the run, claimed by `workdir.claim`; if it holds a checkpoint,
         the run continues from there.
       source: a `data.sources.Source`.
-      strategy: a `tf.distribute.MirroredStrategy`; by default over this machine.
+      strategy: where to train, as of `mirrored_strategy`.
     """
 
-    def __init__(self, config, workdir, source, strategy=None):
+    def __init__(self, config, workdir, source, strategy):
         allocator.keep_freed_memory()
-        strategy = strategy or strategy_for_this_machine()
-        replicas = strategy.num_replicas_in_sync
-        if config.train.batch_size % replicas:
-            raise ValueError(
-                f"config.train.batch_size must be a multiple of the {replicas} "
-                f"replicas; got {config.train.batch_size}"
-            )
         self.config = config
         self.workdir = workdir
         self.source = source

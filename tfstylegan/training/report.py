@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import resource
+import sys
 
 import numpy as np
 import tensorflow as tf
@@ -27,6 +28,7 @@ class Report:
             total=config.train.total_kimg,
             initial=min(cur_nimg / 1000, config.train.total_kimg),
             unit="kimg",
+            mininterval=0.5 if sys.stderr.isatty() else 10,  # seconds; logs stay short
             bar_format="{l_bar}{bar}| {n:.1f}/{total:g} kimg "
             "[{elapsed}<{remaining}, {rate_inv_fmt}{postfix}]",
         )
@@ -38,7 +40,7 @@ class Report:
         if not self.stats_file.exists():
             return
         lines = self.stats_file.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if _seen(line) <= cur_nimg]
+        kept = [line for line in lines if cur_nimg and _seen(line) <= cur_nimg]
         sampling.write_atomically(self.stats_file, "".join(kept).encode())
 
     def _configuration(self):
