@@ -1,6 +1,11 @@
 """StyleGAN2 on scikit-learn's 1,797 handwritten digits, 32x32 grey; for a laptop.
 
-python -m tfstylegan.train --config=configs/digits32.py --workdir=runs/digits32
+What:     config F's structure, narrowed; not a row of a paper. The data come with
+          scikit-learn, nothing is downloaded.
+Command:  python -m tfstylegan.train --config=configs/digits32.py
+Cost:     100 kimg: about 6 minutes on 2 cores of a current machine, up to 15 on slow
+          ones.
+Expected: metric/pixel_frechet about 0.7 at the end (about 63 untrained).
 """
 
 from tfstylegan import config as config_lib

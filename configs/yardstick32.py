@@ -1,6 +1,11 @@
 """Benchmark: StyleGAN2 at 32x32, the size that other code bases were timed with.
 
-python tools/bench_training.py --config=configs/yardstick32.py
+What:     config F's structure (skip generator, resnet discriminator), narrowed; for
+          timing only, trained to no published number.
+Command:  python tools/bench_training.py --config=configs/yardstick32.py
+Cost:     some 2 minutes on 2 cores.
+Expected: about 110 images/s on 2 cores that multiply matrices at 430 GFLOP/s, which
+          is 0.26 images/s per GFLOP/s.
 """
 
 from tfstylegan import config as config_lib

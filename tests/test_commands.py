@@ -11,16 +11,20 @@ import PIL.Image
 import pytest
 
 from tfstylegan import config as config_lib
-from tfstylegan import generate
+from tfstylegan.data import sources
+from tfstylegan.training import workdir
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def run(module, *flags, cwd=ROOT):
+def run(module, *flags, cwd=ROOT, **variables):
+    """Runs a command, or a tool where `module` is the path of one."""
+    program = [module] if module.endswith(".py") else ["-m", f"tfstylegan.{module}"]
+    environment = {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
     return subprocess.run(
-        [sys.executable, "-m", f"tfstylegan.{module}", *map(str, flags)],
+        [sys.executable, *program, *map(str, flags)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=120,
@@ -35,6 +39,7 @@ def fails(result, *words):
     assert len(lines) == 1, result.stderr
     for word in words:
         assert str(word) in lines[0], lines[0]
+    return lines[0]
 
 
 def contents(folder):
@@ -121,32 +126,59 @@ def test_labels_of_a_folder_without_labels(tmp_path):
     fails(run("train", *flags, "--config.data.labels=true"), folder)
 
 
+def trained(path, config):
+    """A workdir that looks as if a run had saved a checkpoint in it."""
+    (path / "checkpoints").mkdir(parents=True)
+    (path / "checkpoints" / "checkpoint").write_text("")
+    (path / "config.json").write_text(config.to_json())
+    (path / "stats.jsonl").write_text('{"cur_nimg": 64000}\n')
+    return path
+
+
 def test_workdir_of_another_config_is_left_alone(tmp_path):
     config = config_lib.Config()
     config.train.batch_size = 64
-    (tmp_path / "config.json").write_text(config.to_json())
-    (tmp_path / "stats.jsonl").write_text('{"cur_nimg": 64000}\n')
-    before = contents(tmp_path)
-    fails(run("train", f"--workdir={tmp_path}"), tmp_path, "another --workdir")
-    assert contents(tmp_path) == before
+    path = trained(tmp_path / "run", config)
+    before = contents(path)
+    fails(run("train", f"--workdir={path}"), path, "another --workdir")
+    assert contents(path) == before
 
 
 def test_workdir_of_other_data_is_left_alone(tmp_path):
     first, second = images(tmp_path / "a", 4), images(tmp_path / "b", 5)
-    from tfstylegan.data import sources
-    from tfstylegan.training import workdir
 
     def opened(folder):
         return sources.open_source(str(folder), height=32, width=32, channels=3)
 
     config = config_lib.Config()
-    path = workdir.claim(tmp_path / "run", config, opened(first))
+    path = trained(tmp_path / "run", config)
+    workdir.claim(path, config, opened(first))
     before = contents(path)
     with pytest.raises(ValueError, match="other data"):
-        workdir.claim(path, config, opened(second))
+        workdir.check_data(path, opened(second))
     assert contents(path) == before
-    config.train.total_kimg = 1.0  # its length may change
-    workdir.claim(path, config, opened(first))
+    moved = first.rename(tmp_path / "elsewhere")
+    workdir.check_data(path, opened(moved))
+
+
+def test_workdir_settings_that_may_change(tmp_path):
+    path = trained(tmp_path / "run", config_lib.Config())
+    config = config_lib.Config()
+    config.train.total_kimg = 1.0
+    config.data.source = "elsewhere"
+    workdir.check(path, config)
+    config.generator.w_dim = 8
+    with pytest.raises(ValueError, match="generator.w_dim=512, not 8"):
+        workdir.check(path, config)
+    (path / "checkpoints" / "checkpoint").unlink()  # nothing to lose
+    workdir.check(path, config)
+
+
+def test_workdir_in_use(tmp_path):
+    with workdir.lock(tmp_path):
+        fails(run("train", f"--workdir={tmp_path}"), tmp_path, "in use")
+    with workdir.lock(tmp_path):  # free again
+        assert not (tmp_path / "config.json").exists()
 
 
 @pytest.mark.parametrize("module", ["evaluate", "generate", "export"])
@@ -157,10 +189,3 @@ def test_model_that_is_none(module, tmp_path):
         flags.append(f"--outdir={tmp_path / 'out'}")
     fails(run(module, *flags), missing)
     assert not contents(tmp_path)
-
-
-def test_generate_parses_seeds():
-    assert generate.parse_seeds("0-2,7, 9-9") == [0, 1, 2, 7, 9]
-    for wrong in ("", "3-1", "a", "1,,2", "-1"):
-        with pytest.raises(ValueError, match="seeds"):
-            generate.parse_seeds(wrong)

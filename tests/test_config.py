@@ -8,6 +8,7 @@ import pathlib
 import pytest
 
 from tfstylegan import config as config_lib
+from tfstylegan import fmaps
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
 NAN, INF = float("nan"), float("inf")
@@ -98,6 +99,8 @@ WRONG = [
     ("discriminator.resample_kernel", ()),
     ("discriminator.mbstd_group_size", -1),
     ("discriminator.mbstd_num_features", 0),
+    ("discriminator.mbstd_num_features", 3),
+    ("discriminator.mbstd_num_features", 1024),
     ("loss.r1_gamma", -1.0),
     ("loss.r1_gamma", NAN),
     ("loss.r1_interval", 0),
@@ -111,9 +114,12 @@ WRONG = [
     ("optimizer.beta2", -0.1),
     ("optimizer.epsilon", 0.0),
     ("train.total_kimg", 0.0),
+    ("train.total_kimg", 0.0004),
+    ("train.total_kimg", INF),
     ("train.batch_size", 0),
     ("train.batch_size", 30),
     ("train.tick_kimg", -1.0),
+    ("train.tick_kimg", 0.031),
     ("train.ema_halflife_kimg", 0.0),
     ("train.ema_rampup", -0.5),
     ("train.checkpoint_ticks", 0),
@@ -121,7 +127,7 @@ WRONG = [
     ("train.image_ticks", 0),
     ("train.grid", (0, 8)),
     ("train.metric_ticks", 0),
-    ("train.metric_images", 0),
+    ("train.metric_images", 1),
 ]
 
 
@@ -188,6 +194,65 @@ def test_mapping_layers_zero_needs_equal_widths():
     config.generator.w_dim = 256
     with pytest.raises(ValueError, match="w_dim must equal z_dim = 512 .*got 256"):
         config.validate()
+
+
+def test_mapping_layers_zero_is_for_networks_without_labels():
+    config = changed("generator.mapping_layers", 0)
+    config.data.labels = True
+    for conditioning in ("stylegan2", "ada"):
+        config.generator.conditioning = conditioning
+        match = "generator.mapping_layers must be at least 1 with data.labels; got 0"
+        with pytest.raises(ValueError, match=match):
+            config.validate()
+    config.generator.mapping_layers = 1
+    config.discriminator.mapping_layers = 0  # a label's embedding needs none
+    config.validate()
+
+
+def test_stddev_features_divide_the_coarsest_maps():
+    config = changed("discriminator.fmap_base", 41)  # 20 maps at the base grid
+    for number in (1, 2, 4, 5, 10, 20):
+        config.discriminator.mbstd_num_features = number
+        config.validate()
+    for number in (3, 6, 40, 41):
+        config.discriminator.mbstd_num_features = number
+        match = f"mbstd_num_features must divide the 20 feature maps .*; got {number}$"
+        with pytest.raises(ValueError, match=match):
+            config.validate()
+    config.discriminator.fmap_max = 18
+    config.discriminator.mbstd_num_features = 6
+    config.validate()
+    config.discriminator.fmap_base, config.discriminator.fmap_min = 1, 12
+    config.validate()
+    config.discriminator.mbstd_num_features = 7
+    config.discriminator.mbstd_group_size = 0  # switched off: nothing to divide
+    config.validate()
+
+
+def test_a_tick_holds_a_batch():
+    config = changed("train.tick_kimg", 0.032)
+    config.validate()
+    config.train.batch_size = 64
+    with pytest.raises(ValueError, match="tick_kimg .*batch_size / 1000 = 0.064; got"):
+        config.validate()
+    config.train.tick_kimg = 0.064
+    config.validate()
+    config.train.total_kimg = 0.001  # less than a batch: one step
+    config.validate()
+
+
+def test_oracle_feature_maps_of_a_level():
+    """Config F at 4x4 to 1024x1024, config E, and a base that is no power of two."""
+    rows = [
+        ((16384, 1, 512), [512, 512, 512, 512, 512, 256, 128, 64, 32]),
+        ((8192, 1, 512), [512, 512, 512, 512, 256, 128, 64, 32, 16]),
+        ((100, 7, 40), [40, 25, 12, 7, 7]),
+        ((1, 1, 512), [1, 1]),
+    ]
+    for (fmap_base, fmap_min, fmap_max), expected in rows:
+        limits = {"fmap_base": fmap_base, "fmap_min": fmap_min, "fmap_max": fmap_max}
+        widths = [fmaps.at_level(i, **limits) for i in range(len(expected))]
+        assert widths == expected
 
 
 def test_batch_size_fits_the_stddev_groups_and_the_path_length_batch():

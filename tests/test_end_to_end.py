@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 import tfstylegan
+from tfstylegan import generate, sampling
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -114,6 +115,23 @@ def test_end_to_end_generate_equals_python(workdir, tmp_path):
     levels = np.clip(images[1] * 127.5 + 128, 0, 255).astype(np.uint8)
     assert np.array_equal(picture, levels)
     assert PIL.Image.open(tmp_path / "grid.png").size == (3 * 24, 16)
+
+
+def test_end_to_end_generate_random_noise_of_a_seed(workdir, tmp_path):
+    flags = ["--seeds=2,0-64", "--noise_mode=random", "--noise_seed=3"]
+    flags += [f"--model={workdir}", f"--outdir={tmp_path}", "--format=npy,png"]
+    output = run("generate", *flags)
+    assert "66 images" in output
+    assert "first 64" in output
+    images = np.load(tmp_path / "images.npy")
+    assert np.max(np.abs(images[0] - images[3])) < 1e-4  # seed 2, in other batches
+    generator = tfstylegan.load_networks(workdir).G_ema
+    options = {"noise_mode": "random", "noise_seed": 3}
+    expected = generate.render(
+        generator, sampling.latents([40], 8), None, [40], **options
+    )
+    np.testing.assert_allclose(images[41], expected[0], rtol=1e-4, atol=1e-5)
+    assert PIL.Image.open(tmp_path / "grid.png").size == (8 * 24, 8 * 16)
 
 
 def test_end_to_end_model_directory_equals_checkpoint(workdir):

@@ -13,7 +13,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 LEVELS = {
-    **dict.fromkeys(["config", "rng"], 0),
+    **dict.fromkeys(["config", "config_checks", "fmaps", "rng"], 0),
     "ops": 1,
     "layers": 2,
     **dict.fromkeys(["networks", "losses", "data", "augment"], 3),
@@ -22,9 +22,18 @@ LEVELS = {
     **dict.fromkeys(["training", "cli"], 6),  # cli: how every entry starts and fails
     **dict.fromkeys(["train", "evaluate", "generate", "export"], 7),
 }
+# The ground has one order of its own: the schema, its checks, the rule they need.
+BELOW_CONFIG = {("config", "config_checks"), ("config_checks", "fmaps")}
 # Everybody else takes plain keyword arguments. storage reads and writes config.json.
-# training.workdir compares the configuration with the one of an earlier start.
-CONFIG_READERS = {"cli", "training.workdir", "networks.build", "networks.storage"}
+# training.workdir compares the configuration with the one of an earlier start, and
+# training.state names the folder of the checkpoints.
+CONFIG_READERS = {
+    "cli",
+    "training.state",
+    "training.workdir",
+    "networks.build",
+    "networks.storage",
+}
 
 
 class Source:
@@ -108,7 +117,7 @@ def imports_up(source):
         return
     for line, dotted in source.imports:
         unit = unit_of(dotted)
-        if unit is None or unit == source.unit:
+        if unit is None or unit == source.unit or (source.unit, unit) in BELOW_CONFIG:
             continue
         if unit not in LEVELS:
             yield line, f"{dotted} has no level"
@@ -133,7 +142,8 @@ def reads_config(source):
 
 
 def config_imports_tensorflow(source):
-    if source.unit != "config" and source.parts[0] != "configs":
+    units = ("config", "config_checks", "fmaps")
+    if source.unit not in units and source.parts[0] != "configs":
         return
     for line, dotted in source.imports:
         if dotted.split(".")[0] in ("tensorflow", "keras"):
@@ -259,6 +269,9 @@ def found(rule, module, text, is_package=False):
         (imports_up, "tfstylegan.metrics.fid", "from tfstylegan import latents"),
         (imports_up, "tfstylegan.metrics.fid", "from tfstylegan.training import loop"),
         (imports_up, "tfstylegan.rng", "from tfstylegan import config"),
+        (imports_up, "tfstylegan.config_checks", "from tfstylegan import config"),
+        (imports_up, "tfstylegan.config", "from tfstylegan import fmaps"),
+        (imports_up, "tfstylegan.config_checks", "from tfstylegan import networks"),
         (imports_up, "tfstylegan.generate", "from tfstylegan import evaluate"),
         (imports_up, "tfstylegan.layers.noise", "import tfstylegan"),
         (imports_up, "tfstylegan.ops.a", "from tfstylegan import load_networks"),
@@ -272,6 +285,8 @@ def found(rule, module, text, is_package=False):
         (reads_config, "tfstylegan.networks.mapping", "import tfstylegan.config"),
         (config_imports_tensorflow, "tfstylegan.config", "import tensorflow as tf"),
         (config_imports_tensorflow, "tfstylegan.config", "from keras import layers"),
+        (config_imports_tensorflow, "tfstylegan.config_checks", "import keras"),
+        (config_imports_tensorflow, "tfstylegan.fmaps", "import tensorflow"),
         (config_imports_tensorflow, "configs.digits32", "import keras"),
         (
             names_distribute,
@@ -335,6 +350,9 @@ def test_layering_rule_finds(rule, module, text):
         (imports_up, "tfstylegan.layers.noise", "from tfstylegan import ops, rng"),
         (imports_up, "tfstylegan.layers.noise", "from tfstylegan.layers import noise"),
         (imports_up, "tfstylegan.networks.build", "from . import mapping"),
+        (imports_up, "tfstylegan.networks.build", "from tfstylegan import fmaps"),
+        (imports_up, "tfstylegan.config", "from tfstylegan import config_checks"),
+        (imports_up, "tfstylegan.config_checks", "from tfstylegan import fmaps"),
         (imports_up, "tfstylegan.train", "from tfstylegan import __version__, config"),
         (imports_up, "tfstylegan", "from tfstylegan.networks import storage"),
         (imports_up, "tools.bench_training", "from tfstylegan import train"),

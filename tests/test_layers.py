@@ -18,6 +18,7 @@ from tfstylegan.layers import (
 from tfstylegan.ops import resample
 
 TOLERANCE = 1e-4
+NAN = float("nan")
 
 
 def relative(actual, expected):
@@ -128,7 +129,10 @@ def test_equalized_dense_starts_with_unit_over_lr_mul_and_its_bias():
 @pytest.mark.parametrize("resampling", [None, "up", "down"])
 @pytest.mark.parametrize(
     "act, gain, use_bias",
-    [("lrelu", None, True), ("linear", 0.7, False), ("lrelu", 1.0, True)],
+    [
+        *[("lrelu", None, True), ("lrelu", 1.0, True), ("lrelu", -0.5, False)],
+        *[("linear", 0.7, False), ("linear", None, False), ("linear", 0.7, True)],
+    ],
 )
 def test_oracle_equalized_conv(size, resampling, act, gain, use_bias):
     taps = (1, 3, 4, 2)  # asymmetric: catches a forgotten flip
@@ -158,7 +162,7 @@ def test_oracle_equalized_conv(size, resampling, act, gain, use_bias):
         expected = lrelu(expected)
         if gain is not None:
             expected = expected * gain / np.sqrt(2)
-    else:
+    elif gain is not None:
         expected = expected * gain
     y = layer(x)
     assert y.shape == layer.compute_output_shape(x.shape)
@@ -408,6 +412,10 @@ def test_minibatch_stddev_same_numbers_in_a_graph_of_unknown_batch(jit):
             lambda: equalized.EqualizedConv2D(4, resampling="bilinear"),
             "resampling must be .*got 'bilinear'",
         ),
+        (lambda: equalized.EqualizedDense(4, lr_mul=0.0), "lr_mul must be .*got 0"),
+        (lambda: equalized.EqualizedDense(4, lr_mul=NAN), "lr_mul must be .*got nan"),
+        (lambda: equalized.EqualizedConv2D(4, gain=0), "gain must be .*not 0; got 0"),
+        (lambda: equalized.EqualizedConv2D(4, gain=NAN), "gain must be .*got nan"),
         (lambda: modulated_conv.ModulatedConv2D(0), "filters must be .*got 0"),
         (lambda: modulated_conv.ModulatedConv2D(4, 4), "kernel_size must be .*got 4"),
         (lambda: minibatch_stddev.MinibatchStddev(0), "group_size must be .*got 0"),

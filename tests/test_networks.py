@@ -298,6 +298,81 @@ def test_build_passes_every_field_on():
     assert g.synthesis.widths == d.widths == [7, 7, 5]
 
 
+def refused(work):
+    try:
+        work()
+    except ValueError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("grid", [(4, 4), (3, 5)])
+def test_config_refuses_the_stddev_features_that_the_network_refuses(grid):
+    verdicts = []
+    for number in range(1, 9):
+        config = small_config(base_grid=grid, resolution=2 * grid[0])
+        config.discriminator.fmap_max = 6
+        config.discriminator.mbstd_num_features = number
+        verdict = refused(config.validate)
+        assert refused(lambda c=config: build.build_discriminator(c)) == verdict
+        verdicts.append(verdict)
+    assert any(verdicts) and not all(verdicts)
+
+
+@pytest.mark.parametrize("conditioning", ["stylegan2", "ada"])
+@pytest.mark.parametrize("label_dim", [0, LABELS])
+@pytest.mark.parametrize("w_dim", [Z, W])
+def test_config_refuses_the_mappings_that_the_network_refuses(
+    conditioning, label_dim, w_dim
+):
+    verdicts = []
+    for layers in (0, 1):
+        config = small_config(conditioning=conditioning, labels=bool(label_dim))
+        config.generator.w_dim = w_dim
+        config.generator.mapping_layers = layers
+        verdict = refused(config.validate)
+        make = build.build_generator
+        assert refused(lambda c=config, m=make: m(c, label_dim)) == verdict
+        verdicts.append(verdict)
+    assert verdicts == [bool(label_dim) or w_dim != Z, False]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_config_extremes_make_networks_that_run(architecture):
+    """What `validate` lets pass, however odd, gives an image and a logit."""
+    extremes = {
+        "conditioning": "ada",
+        "fmap_base": 10**400,
+        "fmap_min": 3,
+        "fmap_max": 3,
+        "mapping_layers": 0,
+        "resample_kernel": (0, 1, -3),
+    }
+    config = small_config(architecture, base_grid=(1, 1), resolution=2, channels=1)
+    for section in (config.generator, config.discriminator):
+        for name, value in extremes.items():
+            setattr(section, name, value)
+    config.generator.z_dim = config.generator.w_dim = 1
+    config.discriminator.mbstd_num_features = 3
+    config.validate()
+    images = build.build_generator(config)(np.ones([2, 1], np.float32))
+    assert images.shape == (2, 2, 2, 1)
+    labels = one_hot(0, 2)
+    logits = build.build_discriminator(config, LABELS)(images, labels)
+    assert logits.shape == (2, 1) and np.all(np.isfinite(logits))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_discriminator_is_built_by_its_constructor(architecture):
+    """Once: whatever is asked of it later, no weight is made again."""
+    d = build.DISCRIMINATORS[architecture](doublings=1, fmap_max=4)
+    assert d.built
+    paths = [variable.path for variable in d.variables]
+    assert len(set(paths)) == len(paths) > 6
+    d(np.zeros([2, 8, 8, 3], np.float32))
+    assert [variable.path for variable in d.variables] == paths
+
+
 def test_groups_of_zero_switch_minibatch_stddev_off():
     config = small_config()
     config.discriminator.mbstd_group_size = 0

@@ -37,7 +37,7 @@ def test_cycle_labels():
 
 
 def test_render_does_not_depend_on_the_batch(generator):
-    count = sampling.BATCH + 3
+    count = sampling.MAX_BATCH + 3
     z = sampling.latents(range(count), 6)
     labels = sampling.cycle_labels(count, 3)
     images = sampling.render(generator, z, labels, noise_mode="const")
@@ -61,8 +61,8 @@ def test_render_random_noise_is_a_function_of_its_seed(generator):
 
 def test_image_source_is_endless_repeatable_and_new(generator):
     labels = np.eye(3, dtype=np.float32)
-    first = sampling.image_source(generator, 7, labels)
-    again = sampling.image_source(generator, 7, labels)
+    first = sampling.ImageSource(generator, labels).stream(7)
+    again = sampling.ImageSource(generator, labels).stream(7)
     a, b = first(40), first(3)
     assert a.dtype == np.uint8
     assert a.shape == (40, 8, 8, 1)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfstylegan import config as config_lib
+from tfstylegan import rng
 from tfstylegan.data import pipeline
 from tfstylegan.training import state as state_lib
 from tfstylegan.training import steps as steps_lib
@@ -74,7 +75,7 @@ class Rig:
         scalars = getattr(self.steps, name)(*args)
         after = [v.numpy() for v in network.trainable_variables]
         moved = [b - a for b, a in zip(before, after, strict=True)]
-        return {k: float(v) for k, v in scalars.items()}, moved
+        return {k: v.numpy() for k, v in scalars.items()}, moved
 
 
 @pytest.mark.parametrize("label_dim", [0, 3])
@@ -85,7 +86,10 @@ def test_equivalence_two_replicas_of_half_the_batch(label_dim):
         scalars_two, moved_two = two.gradients(name)
         assert scalars_one.keys() == scalars_two.keys()
         for key, value in scalars_one.items():
-            assert np.isclose(value, scalars_two[key], rtol=1e-4, atol=1e-6), key
+            # Replicas hold every other sample, so vectors come in another order.
+            a, b = np.sort(value, axis=None), np.sort(scalars_two[key], axis=None)
+            atol = 1e-5 * np.max(np.abs(a))
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=atol, err_msg=key)
         largest = max(np.max(np.abs(m)) for m in moved_one)
         assert largest > 1e-4
         for a, b in zip(moved_one, moved_two, strict=True):
@@ -155,6 +159,58 @@ def test_r1_step_is_the_penalty_times_interval_and_half_gamma():
         if wanted is not None:
             scale = np.max(np.abs(wanted)) + 1e-12
             assert np.max(np.abs(actual / factor - wanted)) < 1e-3 * scale + 1e-7
+
+
+def test_path_length_step_is_the_penalty_times_interval_and_weight():
+    rig = Rig(["CPU:0"])
+    rig.config.generator.style_mixing_prob = 0.0
+    g, loss, step = rig.state.g, rig.config.loss, tf.constant(5, tf.int64)
+    count = BATCH // loss.pl_batch_shrink
+
+    def stream(name):
+        return rng.seed(rig.config.seed, f"g_reg/{name}", step)
+
+    z = rng.normal(stream("z"), [count, 10])
+    noise = g.synthesis.draw_noise(count, stream("noise"))
+    direction = rng.normal(stream("direction"), [count, 16, 16, 2]) / 16
+    variables = [v.value for v in g.trainable_variables]
+    with tf.GradientTape() as outer:
+        ws = g.mapping(z)
+        with tf.GradientTape() as tape:
+            tape.watch(ws)
+            along = tf.reduce_sum(g.synthesis(ws, noise=noise) * direction)
+        gradient = tape.gradient(along, ws)  # [n, L, D]
+        power = tf.reduce_sum(gradient**2, axis=2)
+        lengths = tf.sqrt(tf.reduce_mean(power, axis=1))
+        mean = 0.01 * tf.reduce_mean(lengths)  # from 0
+        penalty = tf.reduce_mean((lengths - mean) ** 2)
+    expected = outer.gradient(penalty, variables)
+    scalars, moved = rig.gradients("g_reg")
+    assert np.isclose(scalars["reg/path_length_penalty"], penalty.numpy(), rtol=1e-4)
+    assert np.isclose(rig.state.pl_mean.numpy(), mean.numpy(), rtol=1e-4)
+    checked = 0
+    for wanted, actual in zip(expected, moved, strict=True):
+        if wanted is not None:
+            scale = np.max(np.abs(wanted))
+            error = np.max(np.abs(actual / (2.0 * 4) - wanted))
+            assert error < 2e-3 * scale + 1e-7
+            checked += scale > 1e-6
+    assert checked > 10
+
+
+def test_mixing_cutoff_is_uniform_below_the_last_layer():
+    rig = Rig(["CPU:0"])
+    layers = rig.state.g.mapping.num_ws
+    cutoffs = [
+        int(rig.steps._mixing_cutoff("test", tf.constant(i, tf.int64), 0.75))
+        for i in range(2000)
+    ]
+    counts = np.bincount(cutoffs, minlength=layers + 1)
+    assert len(counts) == layers + 1
+    assert counts[0] == 0
+    mixed = counts[1:layers]
+    assert abs(mixed.sum() - 1500) < 100  # 5 standard deviations
+    assert np.all(np.abs(mixed - mixed.mean()) < 5 * np.sqrt(mixed.mean()))
 
 
 def test_checkpoint_restores_every_variable(tmp_path):

@@ -1,7 +1,8 @@
-"""The whole configuration: every field with its default, unit and check.
+"""The whole configuration: every field with its default and unit.
 
-Plain dataclasses without TensorFlow, so that a wrong configuration is told at once.
-Values are those of StyleGAN2 config F unless a preset in `configs/` says otherwise.
+Plain dataclasses without TensorFlow, so that a wrong configuration is told at once;
+`config_checks` holds what the values must fulfil. The defaults are those of StyleGAN2
+config F unless a preset in `configs/` says otherwise.
 """
 
 import dataclasses
@@ -10,9 +11,13 @@ import json
 import pathlib
 import typing
 
-ARCHITECTURES = ("orig", "skip", "resnet")
-CONDITIONINGS = ("stylegan2", "ada")
-METRICS = ("pixel_frechet",)
+from tfstylegan import config_checks
+
+METRICS = config_checks.METRICS  # names that `train.metrics` may hold
+# A run's workdir: its Config, which data it learns from, the folder of checkpoints.
+CONFIG_FILE = "config.json"
+DATA_FILE = "data.json"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -45,7 +50,7 @@ class GeneratorConfig:
     architecture: str = "skip"  # orig, skip or resnet
     z_dim: int = 512
     w_dim: int = 512
-    mapping_layers: int = 8
+    mapping_layers: int = 8  # 0 (w is the normalised z) only without labels
     mapping_lr_mul: float = 0.01
     conditioning: str = "stylegan2"  # how labels enter: "stylegan2" or "ada"
     fmap_base: int = 16384  # feature maps at 2^r: fmap_base / 2^(r-1), within
@@ -68,7 +73,7 @@ class DiscriminatorConfig:
     fmap_max: int = 512
     resample_kernel: tuple[int, ...] = (1, 3, 3, 1)
     mbstd_group_size: int = 4  # samples a minibatch-stddev group; 0 switches it off
-    mbstd_num_features: int = 1
+    mbstd_num_features: int = 1  # divides the maps of the coarsest level
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -100,7 +105,7 @@ class TrainConfig:
 
     total_kimg: float = 25000.0
     batch_size: int = 32  # all replicas together
-    tick_kimg: float = 4.0
+    tick_kimg: float = 4.0  # at least one batch
     ema_halflife_kimg: float = 10.0
     ema_rampup: float = 0.0  # half-life at most this part of the images seen; 0 = off
     checkpoint_ticks: int = 10
@@ -109,7 +114,7 @@ class TrainConfig:
     grid: tuple[int, int] = (8, 8)  # rows, columns of the sample grids
     metrics: tuple[str, ...] = ("pixel_frechet",)
     metric_ticks: int = 50  # also before the first and after the last tick
-    metric_images: int = 10000  # generated images a metric looks at
+    metric_images: int = 10000  # generated images a metric looks at, at least 2
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -128,11 +133,7 @@ class Config:
 
     def validate(self):
         """Raises ValueError at the first field that cannot work; returns self."""
-        _validate_types(self, "config")
-        _validate_data(self.data)
-        _validate_generator(self.generator)
-        _validate_discriminator(self.discriminator)
-        _validate_training(self)
+        config_checks.check(self)
         return self
 
     def to_json(self):
@@ -154,10 +155,10 @@ def load(path):
 
     Raises ValueError where `path` is neither.
     """
-    file = pathlib.Path(path) / "config.json"
+    file = pathlib.Path(path) / CONFIG_FILE
     if not file.is_file():
         raise ValueError(
-            f"{path} holds no config.json: it must be a run's workdir or a model "
+            f"{path} holds no {CONFIG_FILE}: it must be a run's workdir or a model "
             "directory"
         )
     return from_json(file.read_text())
@@ -195,7 +196,7 @@ class _Leaf:
 
 def _from_dict(cls, values, where):
     if not isinstance(values, dict):
-        _fail(where, "must be an object with fields", values)
+        config_checks.fail(where, "must be an object with fields", values)
     for name in values:
         message = unknown_field(name, cls)
         if message:
@@ -209,164 +210,3 @@ def _from_dict(cls, values, where):
             value = tuple(value)
         kwargs[name] = value
     return cls(**kwargs)
-
-
-def _validate_types(node, where):
-    hints = typing.get_type_hints(type(node))
-    for field in dataclasses.fields(node):
-        value, hint = getattr(node, field.name), hints[field.name]
-        path = f"{where}.{field.name}"
-        if dataclasses.is_dataclass(hint):
-            if not isinstance(value, hint):
-                _fail(path, f"must be {hint.__name__}", value)
-            _validate_types(value, path)
-        elif typing.get_origin(hint) is tuple:
-            item, length = _tuple_shape(hint)
-            good = isinstance(value, tuple) and all(_is_a(v, item) for v in value)
-            if not good or length not in (None, len(value)):
-                _fail(path, f"must be {hint}", value)
-        elif not _is_a(value, hint):
-            _fail(path, f"must be {hint.__name__}", value)
-
-
-def _tuple_shape(hint):
-    args = typing.get_args(hint)
-    return (args[0], None) if args[-1] is Ellipsis else (args[0], len(args))
-
-
-def _is_a(value, kind):
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
-def _fail(path, requirement, value):
-    raise ValueError(f"{path} {requirement}; got {value!r}")
-
-
-def _at_least(section, where, minimum, *names):
-    for name in names:
-        value = getattr(section, name)
-        if not minimum <= value < float("inf"):
-            _fail(
-                f"config.{where}.{name}",
-                f"must be finite and at least {minimum}",
-                value,
-            )
-
-
-def _positive(section, where, *names):
-    for name in names:
-        value = getattr(section, name)
-        if not 0 < value < float("inf"):
-            _fail(f"config.{where}.{name}", "must be positive and finite", value)
-
-
-def _one_of(section, where, name, choices):
-    if getattr(section, name) not in choices:
-        _fail(
-            f"config.{where}.{name}",
-            f"must be one of {', '.join(choices)}",
-            getattr(section, name),
-        )
-
-
-def _validate_data(data):
-    _at_least(data, "data", 1, "resolution", "channels")
-    if min(data.base_grid) < 1:
-        _fail("config.data.base_grid", "must hold positive numbers", data.base_grid)
-    if data.doublings < 1 or data.base_grid[0] << data.doublings != data.resolution:
-        _fail(
-            "config.data.resolution",
-            f"must be base_grid height {data.base_grid[0]} doubled once or more",
-            data.resolution,
-        )
-
-
-def _validate_resample_kernel(section, where):
-    kernel = section.resample_kernel
-    if len(kernel) < 2 or sum(kernel) == 0:
-        _fail(
-            f"config.{where}.resample_kernel",
-            "must hold two taps or more with a sum other than 0",
-            kernel,
-        )
-
-
-def _validate_generator(generator):
-    where = "generator"
-    _one_of(generator, where, "architecture", ARCHITECTURES)
-    _one_of(generator, where, "conditioning", CONDITIONINGS)
-    _at_least(generator, where, 1, "z_dim", "w_dim", "fmap_base", "fmap_min")
-    _at_least(generator, where, generator.fmap_min, "fmap_max")
-    _at_least(generator, where, 0, "mapping_layers")
-    _positive(generator, where, "mapping_lr_mul")
-    _validate_resample_kernel(generator, where)
-    for name in ("style_mixing_prob", "w_avg_decay"):
-        if not 0 <= getattr(generator, name) <= 1:
-            _fail(
-                f"config.{where}.{name}",
-                "must lie in [0, 1]",
-                getattr(generator, name),
-            )
-    if generator.mapping_layers == 0 and generator.z_dim != generator.w_dim:
-        _fail(
-            f"config.{where}.w_dim",
-            f"must equal z_dim = {generator.z_dim} without mapping layers",
-            generator.w_dim,
-        )
-
-
-def _validate_discriminator(discriminator):
-    where = "discriminator"
-    _one_of(discriminator, where, "architecture", ARCHITECTURES)
-    _one_of(discriminator, where, "conditioning", CONDITIONINGS)
-    _at_least(discriminator, where, 1, "fmap_base", "fmap_min", "mbstd_num_features")
-    _at_least(discriminator, where, discriminator.fmap_min, "fmap_max")
-    _at_least(discriminator, where, 0, "mapping_layers", "mbstd_group_size")
-    _validate_resample_kernel(discriminator, where)
-
-
-def _validate_training(config):
-    train, loss, optimizer = config.train, config.loss, config.optimizer
-    if not 0 <= config.seed < 2**31:
-        _fail("config.seed", "must lie in [0, 2^31)", config.seed)
-    _at_least(loss, "loss", 0, "r1_gamma", "pl_weight")
-    _at_least(loss, "loss", 1, "r1_interval", "pl_interval", "pl_batch_shrink")
-    if not 0 <= loss.pl_decay <= 1:
-        _fail("config.loss.pl_decay", "must lie in [0, 1]", loss.pl_decay)
-    _positive(optimizer, "optimizer", "g_lr", "d_lr", "epsilon")
-    for name in ("beta1", "beta2"):
-        if not 0 <= getattr(optimizer, name) < 1:
-            _fail(
-                f"config.optimizer.{name}",
-                "must lie in [0, 1)",
-                getattr(optimizer, name),
-            )
-    _positive(train, "train", "total_kimg", "tick_kimg", "ema_halflife_kimg")
-    _at_least(train, "train", 0, "ema_rampup")
-    _at_least(
-        train,
-        "train",
-        1,
-        *("batch_size", "checkpoint_ticks", "keep_checkpoints", "image_ticks"),
-        *("metric_ticks", "metric_images"),
-    )
-    for name in train.metrics:
-        if name not in METRICS:
-            _fail("config.train.metrics", f"must be of {', '.join(METRICS)}", name)
-    if min(train.grid) < 1:
-        _fail("config.train.grid", "must hold positive numbers", train.grid)
-    group = config.discriminator.mbstd_group_size
-    if group and train.batch_size > group and train.batch_size % group:
-        _fail(
-            "config.train.batch_size",
-            f"must be a multiple of discriminator.mbstd_group_size = {group}",
-            train.batch_size,
-        )
-    if loss.pl_weight and train.batch_size % loss.pl_batch_shrink:
-        _fail(
-            "config.train.batch_size",
-            f"must be a multiple of loss.pl_batch_shrink = {loss.pl_batch_shrink}",
-            train.batch_size,
-        )

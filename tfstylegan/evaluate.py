@@ -5,6 +5,7 @@ Prints a table and one JSON line a metric, which is also appended to M/metrics.j
 
 import json
 import pathlib
+import sys
 
 from absl import flags
 
@@ -14,14 +15,20 @@ from tfstylegan import config as config_lib
 
 def main(argv):
     del argv
+    path = pathlib.Path(flags.FLAGS.model)
     with cli.one_sentence():
+        if not flags.FLAGS.metrics:
+            raise ValueError("--metrics must name one or more; got none")
         for name in flags.FLAGS.metrics:
             if name not in config_lib.METRICS:
                 raise ValueError(
                     f"--metrics must be of {', '.join(config_lib.METRICS)}; got {name}"
                 )
-        path = pathlib.Path(flags.FLAGS.model)
         networks, source = _open(path)
+    from tfstylegan import ops
+
+    with cli.one_sentence(RuntimeError):
+        ops.library.describe()  # TFSTYLEGAN_OPS=compiled where there is no library
     rows = [("trained", networks.G_ema, networks.cur_nimg)]
     if flags.FLAGS.untrained:
         from tfstylegan.networks import build
@@ -33,15 +40,23 @@ def main(argv):
         for row, generator, cur_nimg in rows
         for result in _measure(generator, networks.config, source)
     ]
+    report(results, path / "metrics.jsonl")
+
+
+def report(results, file):
+    """Prints a table and JSON lines, and appends these to a file if that can be."""
     _show(results)
-    with (path / "metrics.jsonl").open("a") as file:
-        for result in results:
-            print(json.dumps(result))
-            file.write(json.dumps(result) + "\n")
+    lines = "".join(json.dumps(result) + "\n" for result in results)
+    print(lines, end="", flush=True)
+    try:
+        with file.open("a") as stream:
+            stream.write(lines)
+    except OSError as error:
+        print(f"warning: {file} was not written: {error.strerror}", file=sys.stderr)
 
 
 def _open(path):
-    config = config_lib.load(path)
+    config = cli.load_config(path)
     from tfstylegan.data import sources
 
     height, width = config.data.image_size
@@ -52,11 +67,7 @@ def _open(path):
         channels=config.data.channels,
         skip_corrupt=config.data.skip_corrupt,
     )
-    from tfstylegan.networks import storage  # TensorFlow takes seconds
-
-    networks = storage.load_networks(path)
-    if networks.G_ema is None:
-        raise ValueError(f"the model {path} has no G_ema")
+    networks = cli.load_model(path)
     if networks.G_ema.mapping.label_dim not in (0, source.label_dim):
         raise ValueError(
             f"the model's labels have width {networks.G_ema.mapping.label_dim}, "
@@ -74,7 +85,7 @@ def _measure(generator, config, source):
         yield suite.compute(
             name,
             source,
-            sampling.image_source(generator, flags.FLAGS.seed, labels),
+            sampling.ImageSource(generator, labels).stream(flags.FLAGS.seed),
             num_images=flags.FLAGS.num_images or config.train.metric_images,
             mirror=config.data.mirror,
         )
@@ -95,9 +106,7 @@ def _show(results):
 
 
 def _define_flags():
-    flags.DEFINE_string(
-        "model", None, "A run's workdir or a model directory.", required=True
-    )
+    cli.define_model()
     flags.DEFINE_list(
         "metrics", ["pixel_frechet"], f"Of: {', '.join(config_lib.METRICS)}."
     )

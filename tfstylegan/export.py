@@ -9,7 +9,6 @@ model server loads it. Signatures:
 """
 
 import errno
-import os
 import pathlib
 import shlex
 import tempfile
@@ -17,7 +16,6 @@ import tempfile
 from absl import flags, logging
 
 from tfstylegan import cli
-from tfstylegan import config as config_lib
 
 
 def export_saved_model(networks, outdir):
@@ -102,11 +100,7 @@ def _trace(generator):
 
 def _check_outdir(outdir):
     """Raises ValueError where `outdir` cannot be made or must not be written to."""
-    existing = next(path for path in (outdir, *outdir.parents) if path.exists())
-    if not existing.is_dir():
-        raise ValueError(f"outdir must be a folder; {existing} is a file")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise ValueError(f"outdir must be writable; {existing} is not")
+    cli.check_outdir(outdir)
     for name, what in (
         ("saved_model.pb", "a single version; give the folder above it"),
         ("config.json", "a workdir or model directory; give a folder of its own"),
@@ -129,14 +123,9 @@ def _publish(model, outdir):
 
 def _define_flags():
     # Not at import: the other commands have flags of the same names.
-    flags.DEFINE_string(
-        "model", None, "A run's workdir or a model directory.", required=True
-    )
-    flags.DEFINE_string(
-        "outdir",
-        None,
-        "Folder for the SavedModel. Each export makes a version in it: 1, 2, ...",
-        required=True,
+    cli.define_model()
+    cli.define_outdir(
+        "Folder for the SavedModel. Each export makes a version in it: 1, 2, ..."
     )
 
 
@@ -147,10 +136,7 @@ def main(argv):
         logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file
     with cli.one_sentence():
         _check_outdir(outdir)
-        config_lib.load(flags.FLAGS.model)
-        from tfstylegan.networks import storage  # TensorFlow takes seconds
-
-        networks = storage.load_networks(flags.FLAGS.model)
+        networks = cli.load_model(flags.FLAGS.model)
         path = export_saved_model(networks, outdir)
     volume = shlex.quote(f"{outdir.resolve()}:/models/stylegan")
     print(f"SavedModel: {path}")

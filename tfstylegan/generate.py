@@ -1,8 +1,11 @@
 """Images of a trained model: `python -m tfstylegan.generate --model=M --outdir=D`.
 
-PNG: one file an image and grid.png; npy: images.npy, float32 [N, H, W, C], unclipped.
+PNG: one file an image, and grid.png of the first 64; npy: images.npy, float32
+[N, H, W, C], unclipped.
 """
 
+import contextlib
+import os
 import pathlib
 import re
 
@@ -10,45 +13,38 @@ import numpy as np
 from absl import flags
 
 from tfstylegan import cli
-from tfstylegan import config as config_lib
+
+FORMATS = ("png", "npy")
+GRID_IMAGES = 64  # in grid.png, which is held in memory
+MAX_IMAGES = 10**6
 
 
 def main(argv):
     del argv
+    path, outdir = pathlib.Path(flags.FLAGS.model), pathlib.Path(flags.FLAGS.outdir)
     with cli.one_sentence():
-        for name in flags.FLAGS.format:
-            if name not in ("png", "npy"):
-                raise ValueError(f"--format must be png or npy; got {name}")
-        if not np.isfinite(flags.FLAGS.truncation_psi):
-            raise ValueError(
-                f"--truncation_psi must be finite; got {flags.FLAGS.truncation_psi}"
-            )
-        seeds = parse_seeds(flags.FLAGS.seeds)
-        path = pathlib.Path(flags.FLAGS.model)
-        config_lib.load(path)
-        outdir = pathlib.Path(flags.FLAGS.outdir)
+        _check_flags()
+        given = flags.FLAGS.seeds
+        seeds = parse_seeds("0-7" if given is None else given)
+        latents, labels = _array("latents"), _array("labels")
+        cli.check_outdir(outdir)
+        generator = cli.load_model(path).G_ema
+        _check_width("latents", latents, generator.mapping.z_dim)
+        numbers = seeds if latents is None else range(len(latents))
+        labels = _condition(labels, len(numbers), generator.mapping.label_dim)
         outdir.mkdir(parents=True, exist_ok=True)
-        generator, names, z, labels = _inputs(path, seeds)
-    from tfstylegan import rng, sampling
+    from tfstylegan import ops  # TensorFlow takes seconds
 
-    images = sampling.render(
-        generator,
-        z,
-        labels,
-        truncation_psi=flags.FLAGS.truncation_psi,
-        truncation_cutoff=flags.FLAGS.truncation_cutoff,
-        noise_mode=flags.FLAGS.noise_mode,
-        seed=rng.seed(flags.FLAGS.noise_seed, "generate"),
-    )
-    if "npy" in flags.FLAGS.format:
-        np.save(outdir / "images.npy", images)
-    if "png" in flags.FLAGS.format:
-        pictures = sampling.to_uint8(images)
-        for name, picture in zip(names, pictures, strict=True):
-            sampling.write_png(outdir / f"{name}.png", picture)
-        columns = min(flags.FLAGS.columns, len(pictures))
-        sampling.write_png(outdir / "grid.png", sampling.grid(pictures, columns))
-    print(f"{len(images)} images of {path} in {outdir}")
+    with cli.one_sentence(RuntimeError):
+        ops.library.describe()  # TFSTYLEGAN_OPS=compiled where there is no library
+    word = "seed" if latents is None else "latent"
+    names = [f"{word}{number:04d}" for number in numbers]
+    batches = _batches(generator, numbers, latents, labels)
+    with cli.one_sentence(OSError):
+        write_images(outdir, names, batches, flags.FLAGS.format, flags.FLAGS.columns)
+    print(f"{len(names)} images of {path} in {outdir}", end="")
+    capped = "png" in flags.FLAGS.format and len(names) > GRID_IMAGES
+    print(f"; grid.png shows the first {GRID_IMAGES}" if capped else "")
 
 
 def parse_seeds(text):
@@ -61,69 +57,191 @@ def parse_seeds(text):
         first, last = int(match[1]), int(match[2] or match[1])
         if not first <= last < 2**32:
             raise ValueError(f"--seeds must rise and stay below 2^32; got {part!r}")
+        if len(seeds) + last - first >= MAX_IMAGES:
+            raise ValueError(f"--seeds must be at most {MAX_IMAGES}; got {text!r}")
         seeds.extend(range(first, last + 1))
     return seeds
 
 
-def _inputs(path, seeds):
-    """G_ema, names of the images, z [N, Z] and labels [N, T] or None."""
+def render(
+    generator,
+    z,
+    labels,
+    numbers,
+    *,
+    truncation_psi=1.0,
+    truncation_cutoff=None,
+    noise_mode="const",
+    noise_seed=0,
+):
+    """Images [N, H, W, C] of a batch, as the generator's call gives them.
+
+    With `noise_mode` "random" the noise of an image is a function of `noise_seed` and
+    its number alone, wherever it stands and whatever is rendered with it.
+    """
+    from tfstylegan.networks import generator as generator_lib
+
+    ws = generator.mapping(z, labels)  # [N, L, D]
+    if truncation_psi != 1:
+        ws = generator_lib.truncate(
+            ws, generator.w_avg, truncation_psi, truncation_cutoff
+        )
+    if noise_mode != "random":
+        return generator.synthesis(ws, noise_mode=noise_mode).numpy()
+    noise = _noise(generator.synthesis.noise_sizes, numbers, noise_seed)
+    return generator.synthesis(ws, noise=noise).numpy()
+
+
+def write_images(outdir, names, batches, formats, columns):
+    """Writes batches of images [N, H, W, C] as they come, in `formats` png and npy."""
     from tfstylegan import sampling
-    from tfstylegan.networks import storage
 
-    generator = storage.load_networks(path).G_ema
-    if generator is None:
-        raise ValueError(f"the model {path} has no G_ema")
-    z_dim, label_dim = generator.mapping.z_dim, generator.mapping.label_dim
-    if flags.FLAGS.latents:
-        z = _array("latents", flags.FLAGS.latents, z_dim)
-        names = [f"latent{i:04d}" for i in range(len(z))]
-    else:
-        z = sampling.latents(seeds, z_dim)
-        names = [f"seed{seed:04d}" for seed in seeds]
-    return generator, names, z, _condition(len(z), label_dim)
+    names_left, tiles = iter(names), []
+    with contextlib.ExitStack() as stack:
+        if "npy" in formats:
+            append = stack.enter_context(_npy(outdir / "images.npy", len(names)))
+        for images in batches:
+            if "npy" in formats:
+                append(images)
+            if "png" in formats:
+                for picture in sampling.to_uint8(images):
+                    sampling.write_png(outdir / f"{next(names_left)}.png", picture)
+                    if len(tiles) < GRID_IMAGES:
+                        tiles.append(picture)
+    if tiles:
+        picture = sampling.grid(np.stack(tiles), min(columns, len(tiles)))
+        sampling.write_png(outdir / "grid.png", picture)
 
 
-def _condition(count, label_dim):
-    given = flags.FLAGS.labels or flags.FLAGS.class_index is not None
-    if not label_dim:
-        if given:
-            raise ValueError("the model is not class-conditional: it takes no labels")
+def _batches(generator, numbers, latents, labels):
+    """Rendered batches, so that memory does not grow with their number."""
+    from tfstylegan import sampling
+
+    size = sampling.batch_size(generator)
+    for start in range(0, len(numbers), size):
+        rows = slice(start, start + size)
+        if latents is None:
+            z = sampling.latents(numbers[rows], generator.mapping.z_dim)
+        else:
+            z = latents[rows]
+        yield render(
+            generator,
+            z,
+            None if labels is None else labels[rows],
+            numbers[rows],
+            truncation_psi=flags.FLAGS.truncation_psi,
+            truncation_cutoff=flags.FLAGS.truncation_cutoff,
+            noise_mode=flags.FLAGS.noise_mode,
+            noise_seed=flags.FLAGS.noise_seed,
+        )
+
+
+def _noise(sizes, numbers, noise_seed):
+    """Noise maps [N, h, w, 1] of numbered images."""
+    import tensorflow as tf
+
+    from tfstylegan import rng
+
+    keys = [rng.seed(noise_seed, "generate/noise", number) for number in numbers]
+    return [
+        tf.stack([rng.normal(tf.random.fold_in(key, i), [*size, 1]) for key in keys])
+        for i, size in enumerate(sizes)
+    ]
+
+
+@contextlib.contextmanager
+def _npy(path, count):
+    """append(images) to a float32 .npy file that appears when it is whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+
+            def append(images):
+                if not file.tell():
+                    shape = (count, *images.shape[1:])
+                    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(np.ascontiguousarray(images, "<f4"))
+
+            yield append
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _check_flags():
+    if not flags.FLAGS.format or not set(flags.FLAGS.format) <= set(FORMATS):
+        raise ValueError(
+            f"--format must be png, npy or both; got {','.join(flags.FLAGS.format)!r}"
+        )
+    if not np.isfinite(flags.FLAGS.truncation_psi):
+        raise ValueError(
+            f"--truncation_psi must be finite; got {flags.FLAGS.truncation_psi}"
+        )
+
+
+def _array(flag):
+    """The float32 array [N, ...] of the .npy file that a flag names, if it does."""
+    path = flags.FLAGS[flag].value
+    if path is None:
         return None
-    if flags.FLAGS.labels:
-        labels = _array("labels", flags.FLAGS.labels, label_dim)
-        if len(labels) not in (1, count):
-            raise ValueError(f"--labels must hold 1 or {count} rows; got {len(labels)}")
-        return np.broadcast_to(labels, [count, label_dim])
-    if flags.FLAGS.class_index is None:
+    with open(path, "rb") as file:
+        try:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+        except ValueError as error:
+            raise ValueError(
+                f"--{flag} must be a .npy file of numbers; {path}: {error}"
+            ) from error
+    if array.dtype.kind not in "biuf" or array.ndim != 2 or not len(array):
         raise ValueError(
-            f"the model has {label_dim} classes: give --class_index or --labels"
+            f"--{flag} must be real numbers, [N, width]; {path} holds {array.dtype} "
+            f"{list(array.shape)}"
         )
-    if flags.FLAGS.class_index >= label_dim:
-        raise ValueError(
-            f"--class_index must be below {label_dim}; got {flags.FLAGS.class_index}"
-        )
-    return np.eye(label_dim, dtype=np.float32)[[flags.FLAGS.class_index] * count]
-
-
-def _array(flag, path, width):
-    """A float32 [N, width] array from a .npy file."""
-    array = np.load(path, allow_pickle=False)
-    if array.ndim != 2 or array.shape[1] != width or not len(array):
-        raise ValueError(f"--{flag} must be [N, {width}]; got {list(array.shape)}")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise ValueError(f"--{flag} must be finite; {path} holds other values")
-    return array.astype(np.float32)
+    return array
+
+
+def _check_width(flag, array, width):
+    if array is not None and array.shape[1] != width:
+        raise ValueError(f"--{flag} must be [N, {width}]; got {list(array.shape)}")
+
+
+def _condition(labels, count, label_dim):
+    """Labels [N, T] of all images, None for an unconditional model."""
+    index = flags.FLAGS.class_index
+    if not label_dim:
+        if labels is not None or index is not None:
+            raise ValueError("the model is not class-conditional: it takes no labels")
+        return None
+    _check_width("labels", labels, label_dim)
+    if labels is None:
+        if index is None:
+            raise ValueError(
+                f"the model has {label_dim} classes: give --class_index or --labels"
+            )
+        if index >= label_dim:
+            raise ValueError(f"--class_index must be below {label_dim}; got {index}")
+        labels = np.zeros([1, label_dim], np.float32)
+        labels[0, index] = 1
+    if len(labels) not in (1, count):
+        raise ValueError(f"--labels must hold 1 or {count} rows; got {len(labels)}")
+    return np.broadcast_to(labels, [count, label_dim])
 
 
 def _define_flags():
+    cli.define_model()
+    cli.define_outdir("Folder of the images.")
     flags.DEFINE_string(
-        "model", None, "A run's workdir or a model directory.", required=True
+        "seeds", None, 'Seeds of z, like "0-7" (the default) or "1,5,10-12".'
     )
-    flags.DEFINE_string("outdir", None, "Folder of the images.", required=True)
-    flags.DEFINE_string("seeds", "0-7", 'Seeds of z, like "0-7" or "1,5,10-12".')
     flags.DEFINE_string("latents", None, "z instead of seeds: .npy, [N, Z].")
     flags.DEFINE_string("labels", None, "Labels: .npy, [N, T] or [1, T].")
     flags.DEFINE_integer("class_index", None, "One class for all images.", 0)
+    flags.mark_flags_as_mutual_exclusive(["seeds", "latents"])
+    flags.mark_flags_as_mutual_exclusive(["labels", "class_index"])
     flags.DEFINE_float(
         "truncation_psi", 1.0, "Truncation: 1 is none, 0 the mean image."
     )
@@ -133,8 +251,18 @@ def _define_flags():
     flags.DEFINE_enum(
         "noise_mode", "const", ["random", "const", "none"], "Noise inputs."
     )
-    flags.DEFINE_integer("noise_seed", 0, "Seed of --noise_mode=random.", 0)
-    flags.DEFINE_list("format", ["png"], "png, npy or both.")
+    flags.DEFINE_integer(
+        "noise_seed",
+        0,
+        "Seed of --noise_mode=random; each seed of z, or row of --latents, has noise "
+        "of its own.",
+        0,
+    )
+    flags.DEFINE_list(
+        "format",
+        ["png"],
+        f"png, npy or both; grid.png shows the first {GRID_IMAGES} images.",
+    )
     flags.DEFINE_integer("columns", 8, "Columns of grid.png.", 1)
 
 

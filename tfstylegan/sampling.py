@@ -12,7 +12,14 @@ from tfstylegan import rng
 from tfstylegan.data import pipeline
 from tfstylegan.networks import generator as generator_lib
 
-BATCH = 32  # images a forward pass; bounds the memory of long runs
+MAX_BATCH = 32  # images a forward pass
+BATCH_PIXELS = 1 << 21  # of a forward pass: two images of 1024x1024
+
+
+def batch_size(generator):
+    """Images a forward pass, so that memory stays bounded at any resolution."""
+    height, width = generator.synthesis.sizes[-1]
+    return max(1, min(MAX_BATCH, BATCH_PIXELS // (height * width)))
 
 
 def latents(seeds, z_dim):
@@ -36,8 +43,9 @@ def render(generator, z, labels=None, **options):
     """
     seed = options.pop("seed", None)
     images = []
-    for i, start in enumerate(range(0, len(z), BATCH)):
-        rows = slice(start, start + BATCH)
+    size = batch_size(generator)
+    for i, start in enumerate(range(0, len(z), size)):
+        rows = slice(start, start + size)
         if seed is not None:
             options["seed"] = tf.random.fold_in(seed, i)
         batch = generator(
@@ -49,35 +57,53 @@ def render(generator, z, labels=None, **options):
     return np.concatenate(images)
 
 
-def image_source(generator, seed, labels=None, **options):
-    """generate(n) -> uint8 [n, H, W, C]: an endless stream of new images.
+class ImageSource:
+    """Endless streams of new images, uint8, from one traced generator.
 
-    `labels` [M, T] are those to draw from, None for an unconditional network.
+    `labels` [M, T] are those to draw from, None for an unconditional network;
+    `options` are those of the generator's call.
     """
-    drawn = 0
 
-    @tf.function(reduce_retracing=True)
-    def batch(z, condition, key):
-        images = generator(z, condition, seed=key, **options)
-        return pipeline.to_uint8(images)
+    def __init__(self, generator, labels=None, **options):
+        self.generator = generator
+        self.labels = labels
+        self.batch_size = batch_size(generator)
 
-    def generate(count):
-        nonlocal drawn
-        images = []
-        while count > 0:
-            n = min(count, BATCH)
-            key = rng.seed(seed, "image_source", drawn)
-            z = rng.normal(key, [n, generator.mapping.z_dim])
-            condition = None
-            if labels is not None:
-                key_label = rng.seed(seed, "image_source/label", drawn)
-                rows = rng.uniform(key_label, [n], maxval=len(labels), dtype=tf.int32)
-                condition = tf.gather(labels, rows)
-            images.append(batch(z, condition, key).numpy())
-            drawn, count = drawn + n, count - n
-        return np.concatenate(images)
+        @tf.function
+        def batch(z, condition, key):
+            images = generator(z, condition, seed=key, **options)
+            return pipeline.to_uint8(images)
 
-    return generate
+        self._batch = batch
+
+    def stream(self, seed):
+        """generate(n) -> uint8 [n, H, W, C]; the same images for the same seed."""
+        left, number = [], 0
+
+        def generate(count):
+            nonlocal left, number
+            while sum(map(len, left)) < count:
+                left.append(self._draw(seed, number))
+                number += 1
+            images = np.concatenate(left)
+            left = [images[count:]]
+            return images[:count]
+
+        return generate
+
+    def _draw(self, seed, number):
+        """Batch `number` of a stream."""
+        key = rng.seed(seed, "images", number)
+        z = rng.normal(key, [self.batch_size, self.generator.mapping.z_dim])
+        condition = None
+        if self.labels is not None:
+            key_label = rng.seed(seed, "images/label", number)
+            rows = rng.uniform(
+                key_label, [self.batch_size], maxval=len(self.labels), dtype=tf.int32
+            )
+            condition = tf.constant(self.labels[rows.numpy()])
+        noise_key = rng.seed(seed, "images/noise", number)
+        return self._batch(z, condition, noise_key).numpy()
 
 
 def style_mixing(generator, row_z, col_z, *, layers, row_labels=None, **options):

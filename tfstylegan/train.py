@@ -22,18 +22,9 @@ def main(argv):
             return
         name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
         path = pathlib.Path(flags.FLAGS.workdir or f"runs/{name}")
-        path, source = _open(path, config)
-    quiet = flags.FLAGS["verbosity"].present == 0
-    if quiet:
-        logging.set_verbosity(logging.INFO)  # what was chosen, and why
-    from tfstylegan.training import loop  # TensorFlow takes seconds: bad input first
-
-    with cli.one_sentence():
-        strategy = loop.mirrored_strategy(config)
-    run = loop.Loop(config, path, source, strategy)
-    if quiet:
-        logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file
-    stopped_by = run.run()
+        lock, source = _open(path, config)
+    with lock:
+        stopped_by = _train(config, path, source)
     if stopped_by:
         print(f"stopped by {stopped_by.name}, all saved: the same command goes on")
         sys.exit(128 + stopped_by)
@@ -43,6 +34,7 @@ def main(argv):
 
 
 def _open(path, config):
+    """The lock of the workdir and the data; all that can be told without TensorFlow."""
     from tfstylegan.data import sources
     from tfstylegan.training import workdir
 
@@ -59,7 +51,26 @@ def _open(path, config):
         raise ValueError(
             f"config.data.labels needs labels, and {config.data.source} has none"
         )
-    return workdir.claim(path, config, source), source
+    workdir.check_data(path, source)
+    return workdir.lock(path), source
+
+
+def _train(config, path, source):
+    """Runs the loop; returns the signal that stopped it, or None."""
+    quiet = flags.FLAGS["verbosity"].present == 0
+    if quiet:
+        logging.set_verbosity(logging.INFO)  # what was chosen, and why
+    from tfstylegan.training import loop, workdir  # TensorFlow takes seconds
+
+    with cli.one_sentence():
+        run = loop.Loop(config, path, source, loop.mirrored_strategy(config))
+        workdir.claim(path, config, source)
+    if quiet:
+        logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file
+    try:
+        return run.run()
+    except loop.Diverged as error:
+        sys.exit(f"error: {error}")
 
 
 def _define_flags():

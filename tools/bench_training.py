@@ -57,21 +57,20 @@ class Bench:
     """Training without reports: the real steps on random images."""
 
     def __init__(self, config):
-        import tensorflow as tf
-
         from tfstylegan.data import pipeline, sources
         from tfstylegan.training import loop, state, steps
 
-        self.tf, self.config = tf, config
+        self.config = config
         strategy = loop.mirrored_strategy(config)
         with strategy.scope():
             self.state = state.create(config, 0)
         self.steps = steps.Steps(self.state, config, strategy)
+        size = (4 * config.train.batch_size, *config.data.image_size)
         pixels = np.random.default_rng(0).integers(
-            256, size=(1024, *config.data.image_size, config.data.channels)
+            256, size=(*size, config.data.channels), dtype=np.uint8
         )
         source = sources.ArraySource(
-            pixels.astype(np.uint8),
+            pixels,
             np.zeros([len(pixels), 0], np.float32),
             description="random pixels",
             fingerprint="",
@@ -93,23 +92,15 @@ class Bench:
         self.cycles += 1
         if self.cycles == 2:
             self.seconds.clear()  # without the first, which traces
-        tf, loss = self.tf, self.config.loss
-        for i in range(self.cycle_steps):
-            step = tf.constant(i, tf.int64)
-            batch = self._timed("data", next, self.batches)
-            images, labels = batch["image"], batch["label"]
-            self._timed("g_main", self.steps.g_main, labels, step)
-            if loss.pl_weight and i % loss.pl_interval == 0:
-                self._timed("g_reg", self.steps.g_reg, labels, step)
-            self._timed("d_main", self.steps.d_main, images, labels, step)
-            self._timed("ema", self.steps.ema, tf.constant(0.99))
-            if loss.r1_gamma and i % loss.r1_interval == 0:
-                self._timed("d_reg", self.steps.d_reg, images, labels)
+        for step in range(self.cycle_steps):
+            batch = self._timed("data", lambda: next(self.batches))
+            for name, phase in self.steps.phases(batch, step, cur_nimg=0):
+                self._timed(name, phase)
 
-    def _timed(self, name, function, *args):
+    def _timed(self, name, function):
         start = time.perf_counter()
-        result = function(*args)
-        if isinstance(result, dict) and name != "data":
+        result = function()
+        if name in ("g_main", "g_reg", "d_main", "d_reg"):
             next(iter(result.values())).numpy()  # waits for the device
         elapsed = time.perf_counter() - start
         self.seconds[name] = self.seconds.get(name, 0.0) + elapsed

@@ -4,6 +4,8 @@ Weights are stored as N(0, 1 / lr_mul) and scaled at run time by
 lr_mul / sqrt(fan_in); biases by lr_mul. Adam then moves every layer at one speed.
 """
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -34,6 +36,8 @@ class EqualizedDense(keras.layers.Layer):
         super().__init__(**kwargs)
         if units < 1:
             raise ValueError(f"units must be at least 1; got {units}")
+        if not 0 < lr_mul < math.inf:
+            raise ValueError(f"lr_mul must be positive and finite; got {lr_mul}")
         self.units = units
         self.act = act
         self.lr_mul = lr_mul
@@ -114,6 +118,8 @@ class EqualizedConv2D(keras.layers.Layer):
             raise ValueError(
                 f"resampling must be None, 'up' or 'down'; got {resampling!r}"
             )
+        if gain is not None and (gain == 0 or not math.isfinite(gain)):
+            raise ValueError(f"gain must be finite and not 0; got {gain}")
         self.filters = filters
         self.kernel_size = kernel_size
         self.resampling = resampling
@@ -140,7 +146,9 @@ class EqualizedConv2D(keras.layers.Layer):
 
     def call(self, x):
         linear = self.bias is None and self.act == "linear"
-        scale = self.scale * (self.gain or 1.0 if linear else 1.0)
+        scale = self.scale
+        if linear and self.gain is not None:
+            scale *= self.gain  # cheaper on the kernel than on y
         kernel = self.kernel * tf.cast(scale, self.kernel.dtype)  # [K, K, C, F]
         kernel = tf.cast(kernel, x.dtype)
         if self.resampling == "up":

@@ -8,10 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfstylegan import rng
+from tfstylegan import fmaps, rng
 from tfstylegan.layers import equalized, minibatch_stddev, normalization
 from tfstylegan.networks import labels as labels_lib
-from tfstylegan.networks import synthesis_blocks
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
@@ -69,9 +68,10 @@ class LabelProjection(keras.layers.Layer):
 class DiscriminatorTrunk(keras.Model):
     """images [N, H, W, channels] (and labels [N, T]) -> logits [N, 1].
 
-    Subclasses say how the image reaches the base grid (`descend`). With labels
-    (T = `label_dim` > 0), `conditioning` "stylegan2" has one logit a class, of which
-    the label selects; "ada" projects (see `LabelProjection`).
+    Subclasses say how the image reaches the base grid (`descend`); the last line of
+    their constructors builds, since Keras saves weights of built networks only. With
+    labels (T = `label_dim` > 0), `conditioning` "stylegan2" has one logit a class, of
+    which the label selects; "ada" projects (see `LabelProjection`).
     """
 
     last_gain = None  # of the second convolution of a level
@@ -118,9 +118,7 @@ class DiscriminatorTrunk(keras.Model):
         height, width = self.base_grid
         self.sizes = [(height << i, width << i) for i in levels]
         self.widths = [
-            synthesis_blocks.fmaps(
-                i, fmap_base=fmap_base, fmap_min=fmap_min, fmap_max=fmap_max
-            )
+            fmaps.at_level(i, fmap_base=fmap_base, fmap_min=fmap_min, fmap_max=fmap_max)
             for i in levels
         ]
         self.convs = [self.conv_layer(i, i, "conv") for i in levels[1:]]
@@ -131,7 +129,6 @@ class DiscriminatorTrunk(keras.Model):
             for i in levels[1:]
         ]
         self._make_head()
-        self.build()
 
     def conv_layer(self, level, to_level, role, size=3, act="lrelu", **kwargs):
         """A new convolution at `level` with as many filters as `to_level` has."""
@@ -147,6 +144,10 @@ class DiscriminatorTrunk(keras.Model):
             name=name,
             **kwargs,
         )
+
+    def from_rgb_layer(self, level):
+        """A new from_rgb layer for a level; subclasses keep those they need."""
+        return self.conv_layer(level, level, "from_rgb", size=1)
 
     def _make_head(self):
         self.stddev = None
@@ -183,6 +184,10 @@ class DiscriminatorTrunk(keras.Model):
     def shape(self, level):
         """Shape of the features that enter a level's convolutions."""
         return (None, *self.sizes[level], self.widths[level])
+
+    def image_shape(self, level):
+        """Shape of the image at the size of a level."""
+        return (None, *self.sizes[level], self.channels)
 
     def build(self, input_shape=None):
         for i, (conv, down) in enumerate(

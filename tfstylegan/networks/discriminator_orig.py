@@ -9,11 +9,14 @@ from tfstylegan.networks import discriminator_blocks
 class OrigDiscriminator(discriminator_blocks.DiscriminatorTrunk):
     """The image enters at full size only."""
 
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.from_rgb = self.from_rgb_layer(self.doublings)
+        self.build()
+
     def build(self, input_shape=None):
-        top = self.doublings
-        self.from_rgb = self.conv_layer(top, top, "from_rgb", size=1)
-        self.from_rgb.build((None, *self.sizes[top], self.channels))
         super().build(input_shape)
+        self.from_rgb.build(self.image_shape(self.doublings))
 
     def descend(self, images):
         x = self.from_rgb(images)  # [N, H, W, C]

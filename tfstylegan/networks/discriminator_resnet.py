@@ -1,27 +1,21 @@
 """Residual discriminator (StyleGAN2, figure 7c; configs E and F)."""
 
 import keras
-import numpy as np
 
-from tfstylegan.networks import discriminator_blocks
-
-HALF = float(np.sqrt(0.5))  # of a branch: keeps the variance of the sum of two
+from tfstylegan.networks import discriminator_blocks, residual
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
 class ResnetDiscriminator(discriminator_blocks.DiscriminatorTrunk):
     """Each level is (its convolutions + a downsampled 1x1 projection) / sqrt(2)."""
 
-    last_gain = float(np.sqrt(2)) * HALF  # lrelu's own gain, times the branch's
+    last_gain = residual.LAST_GAIN
 
-    def build(self, input_shape=None):
-        top = self.doublings
-        self.from_rgb = self.conv_layer(top, top, "from_rgb", size=1)
-        self.from_rgb.build((None, *self.sizes[top], self.channels))
-        self.skips = [self._skip(i) for i in range(1, top + 1)]
-        for level, skip in enumerate(self.skips, start=1):
-            skip.build(self.shape(level))
-        super().build(input_shape)
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.from_rgb = self.from_rgb_layer(self.doublings)
+        self.skips = [self._skip(i) for i in range(1, self.doublings + 1)]
+        self.build()
 
     def _skip(self, level):
         return self.conv_layer(
@@ -32,8 +26,14 @@ class ResnetDiscriminator(discriminator_blocks.DiscriminatorTrunk):
             act="linear",
             resampling="down",
             use_bias=False,
-            gain=HALF,
+            gain=residual.RESIDUAL_GAIN,
         )
+
+    def build(self, input_shape=None):
+        super().build(input_shape)
+        self.from_rgb.build(self.image_shape(self.doublings))
+        for level, skip in enumerate(self.skips, start=1):
+            skip.build(self.shape(level))
 
     def descend(self, images):
         x = self.from_rgb(images)  # [N, H, W, C]

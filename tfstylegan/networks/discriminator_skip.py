@@ -10,14 +10,16 @@ from tfstylegan.ops import resample
 class SkipDiscriminator(discriminator_blocks.DiscriminatorTrunk):
     """Every level adds its view of the downsampled image."""
 
-    def build(self, input_shape=None):
-        self.from_rgb = [
-            self.conv_layer(i, i, "from_rgb", size=1) for i in range(self.doublings + 1)
-        ]
-        for level, layer in enumerate(self.from_rgb):
-            layer.build((None, *self.sizes[level], self.channels))
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.from_rgb = [self.from_rgb_layer(i) for i in range(self.doublings + 1)]
         self.taps = resample.setup_filter(self.resample_kernel)
+        self.build()
+
+    def build(self, input_shape=None):
         super().build(input_shape)
+        for level, layer in enumerate(self.from_rgb):
+            layer.build(self.image_shape(level))
 
     def descend(self, images):
         x = self.from_rgb[self.doublings](images)  # [N, H, W, C]

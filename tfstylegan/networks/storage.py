@@ -11,7 +11,7 @@ from tfstylegan import config as config_lib
 from tfstylegan.networks import build
 
 NAMES = ("G", "D", "G_ema")
-_FIELDS = {"G": "g", "D": "d", "G_ema": "g_ema"}  # of a run's checkpoint
+RUN_FIELDS = {"G": "g", "D": "d", "G_ema": "g_ema"}  # of a checkpoint
 
 
 @dataclasses.dataclass
@@ -32,9 +32,9 @@ def load_networks(path):
     """
     path = pathlib.Path(path)
     config = config_lib.load(path)
-    newest = tf.train.latest_checkpoint(str(path / "checkpoints"))
+    newest = tf.train.latest_checkpoint(str(path / config_lib.CHECKPOINTS))
     if newest:
-        run = json.loads((path / "data.json").read_text())
+        run = json.loads((path / config_lib.DATA_FILE).read_text())
         return _from_checkpoint(newest, config, run["label_dim"])
     files = {name: path / f"{name}.keras" for name in NAMES}
     if not any(file.is_file() for file in files.values()):
@@ -56,7 +56,7 @@ def save_networks(path, networks):
             partial = path / f"partial-{name}.keras"
             network.save(partial)
             partial.replace(path / f"{name}.keras")
-    (path / "config.json").write_text(networks.config.to_json())
+    (path / config_lib.CONFIG_FILE).write_text(networks.config.to_json())
 
 
 def variables_by_path(owner):
@@ -78,7 +78,7 @@ def _from_checkpoint(newest, config, label_dim):
     }
     cur_nimg = tf.Variable(0, dtype=tf.int64)
     fields = {
-        _FIELDS[name]: variables_by_path(network) for name, network in loaded.items()
+        RUN_FIELDS[name]: variables_by_path(network) for name, network in loaded.items()
     }
     checkpoint = tf.train.Checkpoint(cur_nimg=cur_nimg, **fields)
     status = checkpoint.restore(newest)

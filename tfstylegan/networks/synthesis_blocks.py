@@ -8,15 +8,10 @@ convolutions read w number 2i - 1 (up) and 2i, its to_rgb reads w number 2i + 1.
 import keras
 import tensorflow as tf
 
-from tfstylegan import ops, rng
+from tfstylegan import fmaps, ops, rng
 from tfstylegan.layers import modulated_conv, noise
 
 NOISE_MODES = ("random", "const", "none")
-
-
-def fmaps(level, *, fmap_base, fmap_min, fmap_max):
-    """Feature maps at the base grid doubled `level` times (4x4 is level 0)."""
-    return max(fmap_min, min(int(fmap_base / 2 ** (level + 1)), fmap_max))
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
@@ -165,7 +160,7 @@ class SynthesisTrunk(keras.layers.Layer):
         height, width = self.base_grid
         self.sizes = [(height << i, width << i) for i in levels]
         self.widths = [
-            fmaps(i, fmap_base=fmap_base, fmap_min=fmap_min, fmap_max=fmap_max)
+            fmaps.at_level(i, fmap_base=fmap_base, fmap_min=fmap_min, fmap_max=fmap_max)
             for i in levels
         ]
         self.num_ws = 2 * len(self.sizes)

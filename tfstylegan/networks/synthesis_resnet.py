@@ -1,20 +1,17 @@
 """Synthesis network with residual levels (StyleGAN2, figure 7c)."""
 
 import keras
-import numpy as np
 
 from tfstylegan import rng
 from tfstylegan.layers import equalized
-from tfstylegan.networks import synthesis_blocks
-
-HALF = float(np.sqrt(0.5))  # of a branch: keeps the variance of the sum of two
+from tfstylegan.networks import residual, synthesis_blocks
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
 class ResnetSynthesis(synthesis_blocks.SynthesisTrunk):
     """Each level is (its convolutions + an upsampled 1x1 projection) / sqrt(2)."""
 
-    last_gain = float(np.sqrt(2)) * HALF  # lrelu's own gain, times the branch's
+    last_gain = residual.LAST_GAIN
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -29,7 +26,7 @@ class ResnetSynthesis(synthesis_blocks.SynthesisTrunk):
             resampling="up",
             resample_kernel=self.resample_kernel,
             use_bias=False,
-            gain=HALF,
+            gain=residual.RESIDUAL_GAIN,
             seed=rng.child(self.seed, name),
             dtype=self.dtype_policy,
             name=name,

@@ -1,4 +1,4 @@
-"""The outer loop: ticks of compiled steps, with checkpoints, pictures and metrics."""
+"""The outer loop: ticks of compiled steps, with what is due after each of them."""
 
 import collections
 import signal
@@ -8,16 +8,17 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfstylegan import ops, sampling
+from tfstylegan import ops
 from tfstylegan.data import pipeline
-from tfstylegan.metrics import suite
 from tfstylegan.networks import storage
-from tfstylegan.training import allocator, schedules
+from tfstylegan.training import allocator, gallery
 from tfstylegan.training import report as report_lib
 from tfstylegan.training import state as state_lib
 from tfstylegan.training import steps as steps_lib
 
-METRIC_SEED = 0  # metrics and pictures show the same latents in every run
+
+class Diverged(Exception):
+    """A loss is not finite any more; training on would only overwrite good weights."""
 
 
 def mirrored_strategy(config):
@@ -27,13 +28,18 @@ def mirrored_strategy(config):
     """
     gpus = tf.config.list_logical_devices("GPU")
     devices = [gpu.name for gpu in gpus] or ["CPU:0"]
-    multiple = len(devices) * (
-        config.loss.pl_batch_shrink if config.loss.pl_weight else 1
-    )
-    if config.train.batch_size % multiple:
+    count, batch = len(devices), config.train.batch_size
+    multiple = count * (config.loss.pl_batch_shrink if config.loss.pl_weight else 1)
+    if batch % multiple:
         raise ValueError(
-            f"config.train.batch_size must be a multiple of {multiple} on "
-            f"{len(devices)} devices; got {config.train.batch_size}"
+            f"config.train.batch_size must be a multiple of {multiple} on {count} "
+            f"devices; got {batch}"
+        )
+    group = config.discriminator.mbstd_group_size
+    if group and batch // count > group and batch // count % group:
+        raise ValueError(
+            f"config.train.batch_size must give each of {count} devices a multiple of "
+            f"discriminator.mbstd_group_size = {group}; got {batch}"
         )
     return tf.distribute.MirroredStrategy(devices)
 
@@ -43,8 +49,7 @@ class Loop:
 
     Args:
       config: a `config.Config`.
-      workdir: folder of the run, claimed by `workdir.claim`; if it holds a checkpoint,
-        the run continues from there.
+      workdir: folder of the run; if it holds a checkpoint, the run goes on from there.
       source: a `data.sources.Source`.
       strategy: where to train, as of `mirrored_strategy`.
     """
@@ -68,27 +73,37 @@ class Loop:
         self.step = int(self.state.step.numpy())
         self.cur_nimg = int(self.state.cur_nimg.numpy())
         self.stopped_by = None
+        self.report = None
+        self.gallery = None
+        self._handlers = {}
         self._announce()
 
     def run(self):
         """Ticks until `config.train.total_kimg`; returns the signal that stopped it.
 
         SIGINT and SIGTERM make it save and return; otherwise it returns None.
+        Raises Diverged where a loss is not finite; nothing is saved then.
         """
         self.report = report_lib.Report(self.workdir, self.config, self.cur_nimg)
-        handlers = {
+        self.gallery = gallery.Gallery(
+            self.config, self.source, self.state.g_ema, self.report
+        )
+        self._handlers = {
             number: signal.signal(number, self._stop)
             for number in (signal.SIGINT, signal.SIGTERM)
         }
         try:
             if not self.cur_nimg:
-                self._first_look()
+                self._views([self.gallery.reals, *self.gallery.views])
             batches = self._batches()
             while self.cur_nimg < self._total and not self.stopped_by:
                 self._tick(batches)
+            if self.stopped_by:
+                self._save()
+            elif not self._finished():
+                self._finish()
         finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+            self._restore_handlers()
             self.report.close()
         return self.stopped_by
 
@@ -102,6 +117,12 @@ class Loop:
 
     def _stop(self, number, frame):
         self.stopped_by = signal.Signals(number)
+        self._restore_handlers()
+        self.report.say(f"{self.stopped_by.name}: saving; once more to leave at once")
+
+    def _restore_handlers(self):
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
 
     def _announce(self):
         logging.info("data: %s", self.source.description)
@@ -135,119 +156,97 @@ class Loop:
         """Steps up to the next multiple of the tick length, then looks at them."""
         tick = self.cur_nimg // self._tick_images + 1
         end = min(tick * self._tick_images, self._total)
-        sums = collections.defaultdict(list)
+        results = collections.defaultdict(list)
         start, first_nimg = time.monotonic(), self.cur_nimg
         while self.cur_nimg < end and not self.stopped_by:
             for name, value in self._step(next(batches)).items():
-                sums[name].append(value)
+                results[name].append(value)
             self.report.advance(self.cur_nimg)
-        scalars = {name: float(np.mean(values)) for name, values in sums.items()}
+        if self.cur_nimg == first_nimg:
+            return
         seconds = time.monotonic() - start
-        kimg = (self.cur_nimg - first_nimg) / 1000
+        vectors = {
+            name: values[-1] for name, values in results.items() if _is_vector(values)
+        }
+        scalars = {
+            name: float(np.mean(values))
+            for name, values in results.items()
+            if name not in vectors
+        }
         scalars["timing/sec_per_tick"] = seconds
-        scalars["timing/sec_per_kimg"] = seconds / kimg if kimg else 0.0
-        self._look(tick, scalars, sums, finished=self.cur_nimg >= self._total)
+        scalars["timing/sec_per_kimg"] = seconds / (self.cur_nimg - first_nimg) * 1000
+        self._look(tick, scalars, vectors)
 
     def _step(self, batch):
-        """One training step: G, G's regulariser, D with EMA, D's regulariser."""
-        loss, train = self.config.loss, self.config.train
-        images, labels = batch["image"], batch["label"]
-        step = tf.constant(self.step, tf.int64)
-        scalars = self.steps.g_main(labels, step)
-        if loss.pl_weight and self.step % loss.pl_interval == 0:
-            scalars |= self.steps.g_reg(labels, step)
-        scalars |= self.steps.d_main(images, labels, step)
+        """One training step; returns what its phases tell."""
+        results = {}
+        self.cur_nimg += self.config.train.batch_size
+        for _, phase in self.steps.phases(batch, self.step, self.cur_nimg):
+            results |= phase()
         self.step += 1
-        self.cur_nimg += train.batch_size
-        decay = schedules.ema_decay(
-            self.cur_nimg, train.batch_size, train.ema_halflife_kimg, train.ema_rampup
-        )
-        self.steps.ema(tf.constant(decay, tf.float32))
-        if loss.r1_gamma and (self.step - 1) % loss.r1_interval == 0:
-            scalars |= self.steps.d_reg(images, labels)
-        return scalars
+        return results
 
-    def _look(self, tick, scalars, sums, finished):
-        """Statistics of every tick; pictures, metrics and checkpoints when due."""
+    def _look(self, tick, scalars, vectors):
+        """Statistics of every tick; a checkpoint, pictures and metrics when due."""
         train = self.config.train
+        self._check_finite(scalars)
         histograms = {}
-        if finished or tick % train.image_ticks == 0:
-            histograms = self._histograms(sums)
+        over = self.cur_nimg >= self._total
+        if over or tick % train.image_ticks == 0:
+            histograms = self.gallery.histograms(vectors, [self.state.g, self.state.d])
         self.report.tick(tick, self.cur_nimg, scalars, histograms)
-        if self.stopped_by:
+        if over:
+            return  # `_finish` does the rest
+        if tick % train.checkpoint_ticks == 0:
             self._save()
-            return
-        if finished or tick % train.image_ticks == 0:
-            self._pictures()
-        if finished or tick % train.metric_ticks == 0:
-            self._metrics()
-        if finished or tick % train.checkpoint_ticks == 0:
-            self._save()
-        if finished:
-            self._save_model()
+        due = {self.gallery.pictures: train.image_ticks}
+        due |= {self.gallery.metrics: train.metric_ticks}
+        self._views([view for view, ticks in due.items() if tick % ticks == 0])
 
-    def _first_look(self):
-        """What the run starts from: real images, untrained samples and metrics."""
-        rows, columns = self.config.train.grid
-        real = next(pipeline.real_images(self.source, rows * columns, seed=METRIC_SEED))
-        self.report.picture("reals", real, columns, 0)
-        self._pictures()
-        self._metrics()
+    def _views(self, views):
+        for view in views:
+            if not self.stopped_by:
+                view(self.cur_nimg)
 
-    def _pictures(self):
-        """EMA samples at fixed latents, and a style-mixing grid."""
-        g = self.state.g_ema
-        rows, columns = self.config.train.grid
-        z = sampling.latents(range(rows * columns), g.mapping.z_dim)
-        labels = sampling.cycle_labels(len(z), g.mapping.label_dim)
-        images = sampling.render(g, z, labels, noise_mode="const")
-        self.report.picture("fakes", sampling.to_uint8(images), columns, self.cur_nimg)
-        half = g.mapping.num_ws // 2
-        mixed = sampling.style_mixing(
-            g,
-            z[:4],
-            z[4:8] if len(z) >= 8 else z[:4],
-            layers=range(half),
-            row_labels=None if labels is None else labels[:4],
-            noise_mode="const",
-        )
-        self.report.picture(
-            "style_mixing",
-            sampling.to_uint8(mixed),
-            1 + len(z[4:8] if len(z) >= 8 else z[:4]),
-            self.cur_nimg,
-        )
-
-    def _metrics(self):
-        config = self.config
-        labels = self.source.labels if config.data.labels else None
-        for name in config.train.metrics:
-            result = suite.compute(
-                name,
-                self.source,
-                sampling.image_source(self.state.g_ema, METRIC_SEED, labels),
-                num_images=config.train.metric_images,
-                mirror=config.data.mirror,
-            )
-            self.report.metric(name, result["value"], self.cur_nimg)
-
-    def _histograms(self, sums):
-        histograms = {
-            f"logits/{kind}_of_tick": np.array(sums[f"logits/{kind}"])
-            for kind in ("real", "fake")
-        }
-        for network in (self.state.g, self.state.d):
-            for variable in network.trainable_variables:
-                histograms[f"weights/{variable.path}"] = variable.numpy()
-        return histograms
+    def _check_finite(self, scalars):
+        for name, value in scalars.items():
+            if not np.isfinite(value):
+                saved = int(self.state.cur_nimg.numpy())
+                raise Diverged(
+                    f"{name} is {value} at kimg {self.cur_nimg / 1000:g}; the newest "
+                    f"checkpoint in {self.workdir} is of kimg {saved / 1000:g}"
+                )
 
     def _save(self):
+        if self.cur_nimg == int(self.state.cur_nimg.numpy()) and self.cur_nimg:
+            return  # saved already
         self.state.step.assign(self.step)
         self.state.cur_nimg.assign(self.cur_nimg)
         self.manager.save(checkpoint_number=self.cur_nimg)
 
-    def _save_model(self):
+    def _finish(self):
+        """The last checkpoint, pictures, metrics and the model directory."""
+        self._save()
+        self._views(self.gallery.views)
+        if self.stopped_by:
+            return  # the same command finishes
         networks = storage.Networks(
             G=self.state.g, D=self.state.d, G_ema=self.state.g_ema, config=self.config
         )
         storage.save_networks(self.workdir / "model", networks)
+
+    def _finished(self):
+        """Whether the model directory, written last, is of the newest checkpoint."""
+        newest = self.manager.latest_checkpoint
+        written = self.workdir / "model" / "config.json"
+        if not newest or not written.exists():
+            return False
+        saved = (self.workdir / f"{newest}.index").stat().st_mtime
+        return (
+            self.cur_nimg == int(self.state.cur_nimg.numpy())
+            and written.stat().st_mtime >= saved
+        )
+
+
+def _is_vector(values):
+    return values[-1].shape.rank > 0

@@ -13,6 +13,8 @@ from tensorboard.plugins.hparams import api as hparams
 
 from tfstylegan import sampling
 
+TENSORBOARD_SIDE = 2048  # pixels; larger pictures are thinned out, the PNG is not
+
 
 class Report:
     """Writes about a run into its workdir; knows nothing of how training works."""
@@ -97,11 +99,15 @@ class Report:
     def picture(self, name, images, columns, cur_nimg):
         """A grid of uint8 images [N, H, W, C], as PNG and in TensorBoard."""
         canvas = sampling.grid(images, columns)
-        file = self.workdir / "samples" / f"{name}{cur_nimg // 1000:06d}.png"
-        sampling.write_png(file, canvas)
+        kimg, rest = divmod(cur_nimg, 1000)
+        number = f"{kimg:06d}_{rest:03d}" if rest else f"{kimg:06d}"
+        sampling.write_png(self.workdir / "samples" / f"{name}{number}.png", canvas)
+        factor = -(-max(canvas.shape[:2]) // TENSORBOARD_SIDE)
+        shown = canvas[
+            np.newaxis, ::factor, ::factor, : 3 if canvas.shape[-1] > 2 else 1
+        ]
         with self.writer.as_default(step=cur_nimg):
-            tf.summary.image(name, canvas[np.newaxis, ..., : min(canvas.shape[-1], 3)])
-        return file
+            tf.summary.image(name, shown)
 
     def close(self):
         """Flushes what is buffered."""

@@ -10,6 +10,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
+from tfstylegan import config as config_lib
 from tfstylegan.networks import build, storage
 from tfstylegan.training import schedules
 
@@ -84,7 +85,7 @@ def manager(state, workdir, keep):
     """The checkpoint manager of a run's workdir."""
     return tf.train.CheckpointManager(
         state.checkpoint(),
-        str(pathlib.Path(workdir) / "checkpoints"),
+        str(pathlib.Path(workdir) / config_lib.CHECKPOINTS),
         max_to_keep=keep,
         step_counter=state.cur_nimg,
     )

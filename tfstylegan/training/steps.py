@@ -2,7 +2,8 @@
 
 A step runs on every replica. Random numbers are drawn for the global batch, and each
 replica takes every R-th row (R replicas): a run does not depend on how many there are,
-and the strided groups of minibatch stddev hold the same samples.
+as long as a replica has the samples of a whole minibatch-stddev group (these are R
+apart as well).
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import tensorflow as tf
 from tfstylegan import losses, rng
 from tfstylegan.data import pipeline
 from tfstylegan.networks import generator
+from tfstylegan.training import schedules
 
 
 def replica_rows(x):
@@ -42,7 +44,7 @@ def global_mean(x):
 
 
 class Steps:
-    """Compiled steps over a `state.State`; each returns named scalars."""
+    """Compiled steps over a `state.State`; each returns named scalars or vectors."""
 
     def __init__(self, state, config, strategy):
         self.state = state
@@ -84,13 +86,39 @@ class Steps:
         )
         for average, current in pairs:
             update(average.value, _copy, args=(current.value,), group=True)
+        return {}
+
+    def phases(self, batch, step, cur_nimg):
+        """Yields (name, function) of the phases of training step `step`, in order.
+
+        G, its lazy regulariser, D, the moving average, D's lazy regulariser. `batch` is
+        {"image", "label"} of the global batch; `cur_nimg` counts its images as well.
+        Each function returns named scalars, or vectors over the batch.
+        """
+        loss, train = self.config.loss, self.config.train
+        images, labels = batch["image"], batch["label"]
+        number = tf.constant(step, tf.int64)
+        yield "g_main", lambda: self.g_main(labels, number)
+        if loss.pl_weight and step % loss.pl_interval == 0:
+            yield "g_reg", lambda: self.g_reg(labels, number)
+        yield "d_main", lambda: self.d_main(images, labels, number)
+        decay = schedules.ema_decay(
+            cur_nimg, train.batch_size, train.ema_halflife_kimg, train.ema_rampup
+        )
+        yield "ema", lambda: self.ema(tf.constant(decay, tf.float32))
+        if loss.r1_gamma and step % loss.r1_interval == 0:
+            yield "d_reg", lambda: self.d_reg(images, labels)
 
     def _run(self, step_fn, *args):
         results = self.strategy.run(step_fn, args=args)
-        return {
-            name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
-            for name, value in results.items()
-        }
+        return {name: self._join(value) for name, value in results.items()}
+
+    def _join(self, value):
+        """Mean of a scalar over the replicas, or the vector of all their samples."""
+        parts = self.strategy.experimental_local_results(value)
+        if parts[0].shape.rank:
+            return tf.concat(parts, axis=0)
+        return tf.reduce_mean(tf.stack(parts))
 
     def _g_main(self, labels, step):
         state = self.state
@@ -145,6 +173,8 @@ class Steps:
             "logits/real": tf.reduce_mean(real_logits),
             "logits/fake": tf.reduce_mean(fake_logits),
             "logits/real_sign": tf.reduce_mean(tf.sign(real_logits)),
+            "logits/real_of_step": real_logits[:, 0],
+            "logits/fake_of_step": fake_logits[:, 0],
         }
 
     def _d_reg(self, images, labels):

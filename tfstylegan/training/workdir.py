@@ -5,14 +5,18 @@ run is done, model/. Imports no TensorFlow: a wrong workdir is told at once.
 """
 
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
 
 from tfstylegan import config as config_lib
 
-# What may differ when a run goes on: its length and what it writes.
+# What may differ when a run goes on: its length, what it writes, and where the data lie
+# (their fingerprint must be the same).
 FREE = (
+    "data.source",
+    "data.skip_corrupt",
     "train.total_kimg",
     "train.checkpoint_ticks",
     "train.keep_checkpoints",
@@ -24,44 +28,30 @@ FREE = (
 )
 
 
-def claim(path, config, source):
-    """Makes `path` the workdir of this run, or checks that it already is.
+def lock(path):
+    """Makes the folder and takes its lock: an open file, to be kept as long as needed.
 
-    Raises ValueError where it belongs to a run with other settings or other data, and
-    OSError where it cannot be written. Nothing in it is changed in these cases.
+    Raises ValueError where another process has it, OSError where it cannot be made.
     """
     path = pathlib.Path(path)
-    _check_config(path, config)
-    data = {
-        "description": source.description,
-        "fingerprint": source.fingerprint,
-        "num_images": len(source),
-        "label_dim": source.label_dim if config.data.labels else 0,
-    }
-    _check_data(path, data)
     path.mkdir(parents=True, exist_ok=True)
-    _write(path / "config.json", config.to_json())
-    _write(path / "data.json", json.dumps(data, indent=2))
-    return path
+    file = (path / ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ValueError(f"the workdir {path} is in use by another process") from None
+    return file
 
 
 def check(path, config):
-    """Raises what `claim` would raise for the settings, before the data are read."""
+    """Raises ValueError where the folder's run has other settings; changes nothing."""
     path = pathlib.Path(path)
-    _check_config(path, config)
-    path.mkdir(parents=True, exist_ok=True)
-    if not os.access(path, os.W_OK):
-        raise ValueError(f"the workdir {path} cannot be written to")
-
-
-def _check_config(path, config):
-    stored = path / "config.json"
-    if not stored.is_file():
+    if not _has_trained(path):
         return
-    theirs = _flat(dataclasses.asdict(config_lib.from_json(stored.read_text())))
+    theirs = _flat(dataclasses.asdict(config_lib.load(path)))
     ours = _flat(dataclasses.asdict(config))
-    different = [name for name in ours if ours[name] != theirs[name]]
-    different = [name for name in different if name not in FREE]
+    different = [n for n in ours if n not in FREE and ours[n] != theirs[n]]
     if different:
         name = different[0]
         more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
@@ -71,16 +61,34 @@ def _check_config(path, config):
         )
 
 
-def _check_data(path, data):
-    stored = path / "data.json"
-    if not stored.is_file():
+def check_data(path, source):
+    """Raises ValueError where the folder's run is on other data; changes nothing."""
+    path = pathlib.Path(path)
+    if not _has_trained(path):
         return
-    theirs = json.loads(stored.read_text())
-    if theirs["fingerprint"] != data["fingerprint"]:
+    theirs = json.loads((path / config_lib.DATA_FILE).read_text())
+    if theirs["fingerprint"] != source.fingerprint:
         raise ValueError(
             f"the workdir {path} holds a run on other data ({theirs['description']}; "
-            f"now {data['description']}): use these or another --workdir"
+            f"now {source.description}): use these or another --workdir"
         )
+
+
+def claim(path, config, source):
+    """Writes config.json and data.json; the checks come before."""
+    path = pathlib.Path(path)
+    data = {
+        "description": source.description,
+        "fingerprint": source.fingerprint,
+        "num_images": len(source),
+        "label_dim": source.label_dim if config.data.labels else 0,
+    }
+    _write(path / "config.json", config.to_json())
+    _write(path / config_lib.DATA_FILE, json.dumps(data, indent=2))
+
+
+def _has_trained(path):
+    return (path / config_lib.CHECKPOINTS / "checkpoint").is_file()
 
 
 def _flat(node, prefix=""):

@@ -1,0 +1,73 @@
+"""What a run shows of its networks: pictures, metrics and histograms."""
+
+import numpy as np
+
+from tfstylegan import sampling
+from tfstylegan.data import pipeline
+from tfstylegan.metrics import suite
+
+SEED = 0  # the same latents in every run and at every tick
+MIXED = 4  # rows and columns of the style-mixing grid
+
+
+class Gallery:
+    """Views of the averaged generator, each a function of cur_nimg."""
+
+    def __init__(self, config, source, generator, report):
+        self.config = config
+        self.source = source
+        self.generator = generator
+        self.report = report
+        labels = source.labels if config.data.labels else None
+        self.images = sampling.ImageSource(generator, labels)  # traced once
+
+    @property
+    def views(self):
+        """What is shown before the first and after the last step."""
+        return [self.pictures, self.metrics]
+
+    def reals(self, cur_nimg):
+        """A grid of real images."""
+        rows, columns = self.config.train.grid
+        real = next(pipeline.real_images(self.source, rows * columns, seed=SEED))
+        self.report.picture("reals", real, columns, cur_nimg)
+
+    def pictures(self, cur_nimg):
+        """Samples at fixed latents, and a style-mixing grid."""
+        g, (rows, columns) = self.generator, self.config.train.grid
+        z = sampling.latents(range(rows * columns), g.mapping.z_dim)
+        labels = sampling.cycle_labels(len(z), g.mapping.label_dim)
+        images = sampling.render(g, z, labels, noise_mode="const")
+        self.report.picture("fakes", sampling.to_uint8(images), columns, cur_nimg)
+        z = sampling.latents(range(2 * MIXED), g.mapping.z_dim)
+        mixed = sampling.style_mixing(
+            g,
+            z[:MIXED],
+            z[MIXED:],
+            layers=range(g.mapping.num_ws // 2),
+            row_labels=sampling.cycle_labels(MIXED, g.mapping.label_dim),
+            noise_mode="const",
+        )
+        self.report.picture(
+            "style_mixing", sampling.to_uint8(mixed), 1 + MIXED, cur_nimg
+        )
+
+    def metrics(self, cur_nimg):
+        """The metrics of the configuration."""
+        for name in self.config.train.metrics:
+            result = suite.compute(
+                name,
+                self.source,
+                self.images.stream(SEED),
+                num_images=self.config.train.metric_images,
+                mirror=self.config.data.mirror,
+            )
+            self.report.metric(name, result["value"], cur_nimg)
+
+    def histograms(self, logits, networks):
+        """{name: values} of the logits of one step and of all weights."""
+        histograms = {name: np.asarray(values) for name, values in logits.items()}
+        for network in networks:
+            for variable in network.trainable_variables:
+                histograms[f"weights/{variable.path}"] = variable.numpy()
+        return histograms
