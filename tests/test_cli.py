@@ -186,3 +186,8 @@ def test_evaluate_shows_results_that_it_cannot_store(tmp_path, capsys):
 
 def test_evaluate_without_metrics():
     fails(run("evaluate", "--model=x", "--metrics="), "--metrics")
+
+
+def test_unknown_switch_names_the_nearest():
+    result = run("train", "--noconfig.data.mirro", "--dry_run")
+    fails(result, "'mirro'", "'mirror'")

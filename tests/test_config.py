@@ -373,3 +373,9 @@ def test_preset_path_finds_presets_only():
     for file in CONFIGS:
         assert config_lib.preset_path(file.stem).samefile(file)
     assert config_lib.preset_path("no_such_preset") is None
+
+
+def test_misspelt_field_in_a_configuration_file_is_an_error():
+    config = config_lib.Config()
+    with pytest.raises(AttributeError, match="batchsize"):
+        config.train.batchsize = 3

@@ -20,7 +20,7 @@ DATA_FILE = "data.json"
 CHECKPOINTS = "checkpoints"
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, slots=True)
 class DataConfig:
     """What the networks learn from."""
 
@@ -43,7 +43,7 @@ class DataConfig:
         return self.resolution, self.base_grid[1] << self.doublings
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, slots=True)
 class GeneratorConfig:
     """Mapping and synthesis network."""
 
@@ -61,7 +61,7 @@ class GeneratorConfig:
     w_avg_decay: float = 0.995
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, slots=True)
 class DiscriminatorConfig:
     """Discriminator network."""
 
@@ -76,7 +76,7 @@ class DiscriminatorConfig:
     mbstd_num_features: int = 1  # divides the maps of the coarsest level
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, slots=True)
 class LossConfig:
     """Non-saturating logistic loss and its lazy regularisers."""
 
@@ -88,7 +88,7 @@ class LossConfig:
     pl_batch_shrink: int = 2  # path length sees batch_size / pl_batch_shrink samples
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, slots=True)
 class OptimizerConfig:
     """Adam of both networks, before the correction for lazy regularisation."""
 
@@ -99,7 +99,7 @@ class OptimizerConfig:
     epsilon: float = 1e-8
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, slots=True)
 class TrainConfig:
     """Length of the run and what it writes. Time is images seen."""
 
@@ -117,7 +117,7 @@ class TrainConfig:
     metric_images: int = 10000  # generated images a metric looks at, at least 2
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, slots=True)
 class Config:
     """A complete training run."""
 

@@ -79,17 +79,18 @@ def render(
     With `noise_mode` "random" the noise of an image is a function of `noise_seed` and
     its number alone, wherever it stands and whatever is rendered with it.
     """
-    from tfstylegan.networks import generator as generator_lib
-
-    ws = generator.mapping(z, labels)  # [N, L, D]
-    if truncation_psi != 1:
-        ws = generator_lib.truncate(
-            ws, generator.w_avg, truncation_psi, truncation_cutoff
-        )
-    if noise_mode != "random":
-        return generator.synthesis(ws, noise_mode=noise_mode).numpy()
-    noise = _noise(generator.synthesis.noise_sizes, numbers, noise_seed)
-    return generator.synthesis(ws, noise=noise).numpy()
+    noise = None
+    if noise_mode == "random":
+        noise = _noise(generator.synthesis.noise_sizes, numbers, noise_seed)
+    images = generator(
+        z,
+        labels,
+        truncation_psi=truncation_psi,
+        truncation_cutoff=truncation_cutoff,
+        noise_mode=noise_mode,
+        noise=noise,
+    )
+    return images.numpy()
 
 
 def write_images(outdir, names, batches, formats, columns):

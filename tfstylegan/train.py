@@ -60,8 +60,11 @@ def _train(config, path, source):
     quiet = flags.FLAGS["verbosity"].present == 0
     if quiet:
         logging.set_verbosity(logging.INFO)  # what was chosen, and why
-    from tfstylegan.training import loop, workdir  # TensorFlow takes seconds
+    from tfstylegan import ops  # TensorFlow takes seconds
+    from tfstylegan.training import loop, workdir
 
+    with cli.one_sentence(RuntimeError):
+        ops.library.describe()  # TFSTYLEGAN_OPS=compiled where there is no library
     with cli.one_sentence():
         run = loop.Loop(config, path, source, loop.mirrored_strategy(config))
         workdir.claim(path, config, source)

@@ -26,8 +26,9 @@ def mix_styles(ws, other_ws, cutoff):
 class Generator(keras.Model):
     """z [N, Z] (and labels [N, T]) -> images [N, H, W, channels], about [-1, 1].
 
-    `mapping` and `synthesis` are layers of this package. `w_avg` [D] is the running
-    mean of w that truncation pulls towards; `track_w_avg` keeps it in training.
+    `mapping` and `synthesis` are layers of this package; `noise_mode`, `seed` and
+    `noise` of a call are those of `synthesis`. `w_avg` [D] is the running mean of w
+    that truncation pulls towards; `track_w_avg` keeps it in training.
     """
 
     def __init__(self, mapping, synthesis, *, w_avg_decay=0.995, **kwargs):
@@ -63,11 +64,12 @@ class Generator(keras.Model):
         truncation_cutoff=None,
         noise_mode="random",
         seed=None,
+        noise=None,
     ):
         ws = self.mapping(z, labels)  # [N, L, D]
         if not isinstance(truncation_psi, (int, float)) or truncation_psi != 1:
             ws = truncate(ws, self.w_avg, truncation_psi, truncation_cutoff)
-        return self.synthesis(ws, noise_mode=noise_mode, seed=seed)  # [N, H, W, C]
+        return self.synthesis(ws, noise_mode=noise_mode, seed=seed, noise=noise)
 
     def track_w_avg(self, ws):
         """w_avg <- lerp(mean over N of w, w_avg, decay), ws [N, L, D] unmixed."""
