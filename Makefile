@@ -1,6 +1,9 @@
 # make demo   train on the built-in digits, evaluate, export (repeat it to resume)
 # make test   the tests          make lint   ruff
 # make bench  the benchmarks     make clean  build leftovers; keeps .venv and runs
+# make ops    build the compiled ops beforehand, into the package
+# make fuzz   20,000 random calls of the ops under sanitizers
+# make bazel  bazel-bin/tfstylegan_ops.so and the library for model servers, offline
 # Options: PYTHON=python3.12  VENV=folder  DEMO_DIR=folder
 
 PYTHON ?= python3
@@ -11,7 +14,7 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
 PINS := pyproject.toml setup.py constraints.txt
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench ops fuzz bazel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -38,7 +41,19 @@ bench: $(VENV)/.installed
 	$(PY) tools/bench_ops.py
 	$(PY) tools/bench_training.py
 
+ops: $(VENV)/.installed
+	rm -f tfstylegan/ops/tfstylegan_ops-*.so
+	$(PY) -c 'from tfstylegan.ops import library; library.build("tfstylegan/ops")'
+	$(PY) -c 'from tfstylegan.ops import library; print(library.describe())'
+
+fuzz: $(VENV)/.installed-test
+	$(PY) tests/fuzz_ops.py --cases=20000
+
+bazel: $(VENV)/.installed
+	PYTHON=$(abspath $(PY)) bazel build //:tfstylegan_ops //:tfstylegan_ops.so
+
 clean:
+	rm -f tfstylegan/ops/tfstylegan_ops-*.so
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find tfstylegan configs tools tests -name __pycache__ -prune -exec rm -rf {} +
 

@@ -142,8 +142,8 @@ void Process(OpKernelContext* ctx, const View& view, RunsPointer<T> runs,
   std::vector<Acc> common_bias(tile), common_plus(tile);
   FillTile<Acc, T>(bias, 0, view, common_bias.data());
   FillTile<Acc, T>(plus, 0, view, common_plus.data());
-  // One sum per channel of a tile and block, or per block of a row.
-  const int64_t width = view.last ? tile : 1;
+  // One sum per channel and block, or per block of a row.
+  const int64_t width = view.last ? view.channels : 1;
   std::vector<Acc> sums(kBackward ? view.blocks * width : 0, Acc(0));
   const int64_t per_row =
       view.last ? view.blocks : (view.inner + view.block - 1) / view.block;
@@ -165,12 +165,10 @@ void Process(OpKernelContext* ctx, const View& view, RunsPointer<T> runs,
       run.bias = own_bias.data();
       run.plus = own_plus.data();
       run.out = out->flat<T>().data() + offset;
-      run.sum = view.last && kBackward ? sums.data() + b * width : own_sum.data();
-      if (kBackward && !view.last) std::fill(own_sum.begin(), own_sum.end(), Acc(0));
+      run.sum = own_sum.data();
+      if (kBackward) std::fill(own_sum.begin(), own_sum.end(), Acc(0));
       runs(scalars, run, tile, std::min(view.block, length - begin));
-      if (kBackward && !view.last) {
-        for (const Acc value : own_sum) sums[b] += value;
-      }
+      if (kBackward) AddInto(own_sum, width, sums.data() + b * width);
     }
   };
   ctx->device()->tensorflow_cpu_worker_threads()->workers->ParallelFor(
@@ -178,9 +176,12 @@ void Process(OpKernelContext* ctx, const View& view, RunsPointer<T> runs,
 
   if (d_bias == nullptr) return;
   std::vector<Acc> totals(view.channels, Acc(0));
-  for (int64_t i = 0; i < static_cast<int64_t>(sums.size()); ++i) {
-    const int64_t c = view.last ? i % width : i / per_row;
-    totals[c % view.channels] += sums[i];
+  if (view.last) {
+    AddInto(sums, width, totals.data());
+  } else {
+    for (int64_t b = 0; b < view.blocks; ++b) {
+      totals[b / per_row % view.channels] += sums[b];
+    }
   }
   for (int64_t c = 0; c < view.channels; ++c) {
     d_bias->flat<T>()(c) = static_cast<T>(totals[c]);

@@ -11,8 +11,10 @@
 #include <cstdint>
 #include <limits>
 #include <type_traits>
+#include <vector>
 
 #include "cpu_dispatch.h"
+#include "vectors.h"
 
 namespace tfstylegan {
 
@@ -26,14 +28,19 @@ struct Scalars {
   Acc clamp;  // infinity for none
 };
 
+// relu and linear/lrelu take numbers or vectors.
+//
 // relu alone: with a slope of zero, infinity * 0 would be NaN.
 template <typename Acc>
 struct Relu {
   static constexpr bool kFromInput = false;
+  static constexpr bool kVectors = true;
   Scalars<Acc> s;
   TFSTYLEGAN_INLINE Acc Value(Acc a) const { return a <= 0 ? Acc(0) : a * s.gain; }
-  TFSTYLEGAN_INLINE Acc Times(Acc dy, Acc y) const {
-    return (s.gain > 0 ? y : -y) > 0 ? dy * s.gain : Acc(0);
+  template <typename V>
+  TFSTYLEGAN_INLINE V Times(V dy, V y) const {
+    const V u = s.gain > 0 ? y : -y;
+    return u > 0 ? dy * s.gain : V{};
   }
 };
 
@@ -41,18 +48,22 @@ struct Relu {
 template <typename Acc>
 struct LeakyRelu {
   static constexpr bool kFromInput = false;
+  static constexpr bool kVectors = true;
   Scalars<Acc> s;
   TFSTYLEGAN_INLINE Acc Value(Acc a) const {
     return (a > 0 ? a : a * s.alpha) * s.gain;
   }
-  TFSTYLEGAN_INLINE Acc Times(Acc dy, Acc y) const {
-    return dy * ((s.gain > 0 ? y : -y) > 0 ? s.gain : s.gain * s.alpha);
+  template <typename V>
+  TFSTYLEGAN_INLINE V Times(V dy, V y) const {
+    const V u = s.gain > 0 ? y : -y;
+    return u > 0 ? dy * s.gain : dy * (s.gain * s.alpha);
   }
 };
 
 template <typename Acc>
 struct Tanh {
   static constexpr bool kFromInput = false;
+  static constexpr bool kVectors = false;
   Scalars<Acc> s;
   Acc Value(Acc a) const { return std::tanh(a) * s.gain; }
   Acc Times(Acc dy, Acc y) const {
@@ -64,6 +75,7 @@ struct Tanh {
 template <typename Acc>
 struct Sigmoid {
   static constexpr bool kFromInput = false;
+  static constexpr bool kVectors = false;
   Scalars<Acc> s;
   Acc Value(Acc a) const { return s.gain / (1 + std::exp(-a)); }
   Acc Times(Acc dy, Acc y) const {
@@ -75,6 +87,7 @@ struct Sigmoid {
 template <typename Acc>
 struct Elu {
   static constexpr bool kFromInput = false;
+  static constexpr bool kVectors = false;
   Scalars<Acc> s;
   Acc Value(Acc a) const { return (a >= 0 ? a : std::expm1(a)) * s.gain; }
   Acc Times(Acc dy, Acc y) const {
@@ -86,6 +99,7 @@ struct Elu {
 template <typename Acc>
 struct Selu {
   static constexpr bool kFromInput = false;
+  static constexpr bool kVectors = false;
   Scalars<Acc> s;
   Acc Value(Acc a) const {
     const Acc scale = kSeluScale, alpha = kSeluAlpha;
@@ -101,6 +115,7 @@ struct Selu {
 template <typename Acc>
 struct Softplus {
   static constexpr bool kFromInput = false;
+  static constexpr bool kVectors = false;
   Scalars<Acc> s;
   Acc Value(Acc a) const {  // log(1 + e^a) without overflow
     return (std::fmax(a, Acc(0)) + std::log1p(std::exp(-std::abs(a)))) * s.gain;
@@ -111,6 +126,7 @@ struct Softplus {
 template <typename Acc>
 struct Swish {
   static constexpr bool kFromInput = true;
+  static constexpr bool kVectors = false;
   Scalars<Acc> s;
   Acc Value(Acc a) const { return s.gain * a / (1 + std::exp(-a)); }
   Acc Times(Acc dy, Acc a) const {
@@ -174,10 +190,58 @@ TFSTYLEGAN_INLINE void Backward(const Act& act, const Run<T>& run, int64_t lengt
   }
 }
 
+// Backward of kTogether tiles: each of their sums is loaded and stored once.
+constexpr int kTogether = 4;
+
+template <bool kClamp, typename Act, typename T>
+TFSTYLEGAN_INLINE void BackwardTiles(const Act& act, const Run<T>& run, int64_t tile) {
+  using Acc = AccOf<T>;
+  using V = typename Vector<Acc>::Type;
+  constexpr int64_t kLanes = Vector<Acc>::kLanes;
+  const int64_t whole = tile / kLanes * kLanes;
+  const Act copy = act;  // in registers
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    const V plus = Load<Acc>(run.plus + i);
+    V sum = Load<Acc>(run.sum + i);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTogether; ++t) {
+      const V y = Load<Acc>(run.ref + t * tile + i);
+      V dx = copy.Times(Load<Acc>(run.x + t * tile + i) + plus, y);
+      if (kClamp) {
+        const V size = y < 0 ? -y : y;
+        dx = size >= copy.s.clamp ? V{} : dx;
+      }
+      Store<T>(dx, run.out + t * tile + i);
+      sum += dx;
+    }
+    Store<Acc>(sum, run.sum + i);
+  }
+  for (int t = 0; t < kTogether && whole < tile; ++t) {
+    const int64_t from = t * tile + whole;
+    const Run<T> rest{run.x + from,     run.ref + from, run.bias + whole,
+                      run.plus + whole, run.out + from, run.sum + whole};
+    Backward<kClamp>(act, rest, tile - whole);
+  }
+}
+
 template <bool kBackward, typename Act, typename T>
 TFSTYLEGAN_INLINE void Runs(const Act& act, Run<T> run, int64_t tile, int64_t count) {
   const bool clamp = act.s.clamp < std::numeric_limits<AccOf<T>>::infinity();
-  for (int64_t begin = 0; begin < count; begin += tile) {
+  int64_t begin = 0;
+  if constexpr (kBackward && Act::kVectors) {
+    const int64_t step = kTogether * tile;
+    for (; begin + step <= count; begin += step) {
+      if (clamp) {
+        BackwardTiles<true>(act, run, tile);
+      } else {
+        BackwardTiles<false>(act, run, tile);
+      }
+      run.x += step;
+      run.ref += step;
+      run.out += step;
+    }
+  }
+  for (; begin < count; begin += tile) {
     const int64_t length = std::min(tile, count - begin);
     if constexpr (kBackward) {
       if (clamp) {
@@ -195,6 +259,14 @@ TFSTYLEGAN_INLINE void Runs(const Act& act, Run<T> run, int64_t tile, int64_t co
     }
     run.x += length;
     run.out += length;
+  }
+}
+
+// to[i] += the sum of every width-th value from the i-th, in order.
+template <typename Acc>
+void AddInto(const std::vector<Acc>& values, int64_t width, Acc* to) {
+  for (size_t begin = 0; begin < values.size(); begin += width) {
+    for (int64_t i = 0; i < width; ++i) to[i] += values[begin + i];
   }
 }
 

@@ -1,4 +1,4 @@
-// Geometry, filter plan and inner loop of upfirdn2d (README.md: the op's contract).
+// Geometry and filter plan of upfirdn2d (README.md: the op's contract).
 
 #ifndef TFSTYLEGAN_CUSTOM_OPS_UPFIRDN2D_H_
 #define TFSTYLEGAN_CUSTOM_OPS_UPFIRDN2D_H_
@@ -7,8 +7,6 @@
 #include <cmath>
 #include <cstdint>
 #include <vector>
-
-#include "cpu_dispatch.h"
 
 namespace tfstylegan {
 
@@ -104,54 +102,6 @@ struct FilterPlan {
     }
   }
 };
-
-// out[i] (+)= sum over n < N of taps[n] * in[n * stride + i], 0 <= i < length.
-template <int N, bool kAdd, typename T, typename Acc>
-TFSTYLEGAN_INLINE void FirFixed(const Acc* taps, const T* __restrict in, int64_t stride,
-                                int64_t length, Acc* __restrict out) {
-  Acc t[N];
-  for (int n = 0; n < N; ++n) t[n] = taps[n];
-  for (int64_t i = 0; i < length; ++i) {
-    Acc sum = kAdd ? out[i] : Acc(0);
-    for (int n = 0; n < N; ++n) sum += t[n] * static_cast<Acc>(in[n * stride + i]);
-    out[i] = sum;
-  }
-}
-
-template <bool kAdd, typename T, typename Acc>
-TFSTYLEGAN_INLINE void FirUpTo4(int64_t n, const Acc* taps, const T* in, int64_t stride,
-                                int64_t length, Acc* out) {
-  switch (n) {
-    case 0:
-      if (!kAdd) std::fill(out, out + length, Acc(0));
-      break;
-    case 1:
-      FirFixed<1, kAdd>(taps, in, stride, length, out);
-      break;
-    case 2:
-      FirFixed<2, kAdd>(taps, in, stride, length, out);
-      break;
-    case 3:
-      FirFixed<3, kAdd>(taps, in, stride, length, out);
-      break;
-    default:
-      FirFixed<4, kAdd>(taps, in, stride, length, out);
-  }
-}
-
-template <typename T, typename Acc>
-TFSTYLEGAN_INLINE void Fir(bool add, int64_t n, const Acc* taps, const T* in,
-                           int64_t stride, int64_t length, Acc* out) {
-  if (!add) {
-    FirUpTo4<false>(n, taps, in, stride, length, out);
-    n -= 4;
-    taps += 4;
-    in += 4 * stride;
-  }
-  for (; n > 0; n -= 4, taps += 4, in += 4 * stride) {
-    FirUpTo4<true>(n, taps, in, stride, length, out);
-  }
-}
 
 }  // namespace tfstylegan
 

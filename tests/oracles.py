@@ -82,3 +82,12 @@ def bias_act(x, bias, axis, act, alpha, gain, clamp):
     shape[axis] = -1
     y = gain * activation(x + np.reshape(bias, shape), act, alpha)
     return y if clamp is None else np.clip(y, -clamp, clamp)
+
+
+def styled_epilogue(x, scale, noise, strength, bias, act, alpha, gain, clamp):
+    """x [N, H, W, C], scale [N, C], noise [N or 1, H, W, 1]; as bias_act else."""
+    x, scale, noise = (np.asarray(v, np.float64) for v in (x, scale, noise))
+    a = np.zeros(x.shape)
+    for n in range(len(x)):
+        a[n] = x[n] * scale[n] + float(strength) * noise[n % len(noise)]
+    return bias_act(a, bias, 3, act, alpha, gain, clamp)

@@ -74,8 +74,9 @@ def test_unknown_choice_of_ops():
 
 
 def test_benchmark_of_ops_checks_its_flags():
-    fails(run("tools/bench_ops.py", "--shapes=2x8x8"), "NxHxWxC", "'2x8x8'")
-    fails(run("tools/bench_ops.py", "--shapes="), "NxHxWxC")
+    fails(run("tools/bench_ops.py", "--resolutions=8,9"), "powers of 2", "'9'")
+    fails(run("tools/bench_ops.py", "--resolutions="), "at least one")
+    fails(run("tools/bench_ops.py", "--batch=0"), "batch", "0")
     fails(run("tools/bench_ops.py", "--dtype=int8"), "dtype", "int8")
 
 

@@ -101,13 +101,15 @@ def test_ramp_up_reaches_the_moving_average():
     assert np.isclose(decays[0], schedules.ema_decay(400, 4, 10.0, 0.05))
 
 
-def test_ticks_checkpoints_and_views(make, tmp_path):
+def test_ticks_checkpoints_and_views(make, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSTYLEGAN_OPS", "reference")
     loop = make(tiny_config())
     assert loop.run() is None
     ticks = lines(tmp_path, "tick")
     assert [x["cur_nimg"] for x in ticks] == [8, 16, 24, 32]
     assert [x["loss/d_main"] for x in ticks] == [0.25, 1.25, 2.25, 3.25]
     assert "logits/real_of_step" not in ticks[0]
+    assert {x["ops"] for x in ticks} == {"reference ops (TFSTYLEGAN_OPS=reference)"}
     views = [x["cur_nimg"] for x in lines(tmp_path, "metric/pixel_frechet")]
     assert views == [0, 16, 32]
     numbers = [os.path.basename(x) for x in loop.manager.checkpoints]

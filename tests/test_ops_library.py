@@ -3,6 +3,8 @@
 import hashlib
 import os
 import pathlib
+import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -123,7 +125,8 @@ def test_library_is_built_once_by_many(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert len(paths) == 4 and len(set(paths)) == 1
-    objects = len(list((ROOT / "custom_ops").glob("*.cc")))
+    sources = (ROOT / "custom_ops").glob("*.cc")
+    objects = len([path for path in sources if not path.name.endswith(".cu.cc")])
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == objects + 1  # and one to link
 
@@ -143,6 +146,133 @@ def test_library_that_does_not_load_is_named(tmp_path):
     path.write_text("not a library")
     with pytest.raises(RuntimeError, match="broken.so does not load"):
         library._open(path, "cached")
+
+
+@pytest.fixture
+def untried(tmp_path, monkeypatch):
+    """As in a new process: nothing loaded, nothing declined. Collects the log lines."""
+    for name in ("_library", "_origin", "_failure", "_declined", "_forced"):
+        monkeypatch.setattr(library, name, None)
+    monkeypatch.delenv("TFSTYLEGAN_OPS", raising=False)
+    monkeypatch.setenv("TFSTYLEGAN_CACHE", str(tmp_path / "cache"))
+    # No prebuilt library beside this file.
+    monkeypatch.setattr(library, "_find", lambda: library._open(library._cached(), ""))
+    lines = []
+    for level in ("info", "warning"):
+        monkeypatch.setattr(
+            library.logging, level, lambda text, *values: lines.append(text % values)
+        )
+    return lines
+
+
+def failing_compiler(tmp_path, monkeypatch):
+    fake_compiler(tmp_path, "echo no luck; exit 1", monkeypatch)
+    return "compiler failed:\nno luck"
+
+
+def file_in_place_of_the_cache(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("in the way")
+    return "File exists"
+
+
+def cache_that_cannot_be_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSTYLEGAN_CACHE", "/proc/tfstylegan")
+    return "/proc/tfstylegan"
+
+
+def cache_that_cannot_be_written(tmp_path, monkeypatch):
+    folder = pathlib.Path("/proc/self")  # nobody can, not even root
+    monkeypatch.setenv("TFSTYLEGAN_CACHE", str(folder))
+    return str(folder / library._file_name()).removesuffix(".so")
+
+
+def torn_library(tmp_path, monkeypatch):
+    (tmp_path / "cache").mkdir()
+    path = tmp_path / "cache" / library._file_name()
+    path.write_bytes(b"\x7fELF and no more")
+    return f"{path} does not load"
+
+
+def library_of_another_tensorflow(tmp_path, monkeypatch):
+    """It asks for a function that this TensorFlow does not have."""
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ on the PATH")
+    (tmp_path / "cache").mkdir()
+    path = tmp_path / "cache" / library._file_name()
+    source = tmp_path / "other.cc"
+    source.write_text("void OfAnotherTensorFlow(); void f() { OfAnotherTensorFlow(); }")
+    command = ["g++", "-shared", "-fPIC", "-Wl,-z,now", str(source), "-o", str(path)]
+    subprocess.run(command, check=True)
+    return f"{path} does not load: .*OfAnotherTensorFlow"
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        failing_compiler,
+        file_in_place_of_the_cache,
+        cache_that_cannot_be_made,
+        cache_that_cannot_be_written,
+        torn_library,
+        library_of_another_tensorflow,
+    ],
+)
+def test_library_that_cannot_be_had_is_one_log_line(
+    break_it, tmp_path, monkeypatch, untried
+):
+    reason = break_it(tmp_path, monkeypatch)
+    x = tf.random.stateless_normal([1, 4, 4, 2], [0, 0])
+    for _ in range(2):
+        for impl in ("auto", "reference"):
+            y = ops.upfirdn2d(x, [1, 3, 3, 1], up=2, padding=(2, 1, 2, 1), impl=impl)
+            assert y.shape == [1, 8, 8, 2]
+    said = [line for line in untried if not line.startswith("building the custom ops")]
+    assert len(said) == 1
+    assert re.match(f"using the pure-TensorFlow ops: (.|\n)*{reason}", said[0])
+    with pytest.raises(RuntimeError, match=reason):
+        ops.upfirdn2d(x, [1.0], impl="compiled")
+    described = library.describe()
+    assert described.startswith("reference ops (") and "\n" not in described
+    assert len(untried) == len(said) + (break_it is failing_compiler)
+
+
+USES_OPS = """
+from tfstylegan import ops
+import numpy as np
+x = np.ones([1, 4, 4, 2], np.float32)
+print(float(np.sum(ops.upfirdn2d(x, [1, 3, 3, 1], impl="compiled"))))
+print(ops.library.describe())
+"""
+
+
+def test_library_is_built_once_by_two_processes(tmp_path, monkeypatch):
+    """The compiler of this test takes a second and hands out the library that is."""
+    require_compiled()
+    if "prebuilt" in library._origin:
+        pytest.skip("a prebuilt library is there: nothing would be built")
+    built = library._cached()
+    monkeypatch.setenv("TFSTYLEGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TFSTYLEGAN_OPS", raising=False)
+    body = WRITES_OUTPUT.format(calls=tmp_path / "calls")
+    body = body.replace("echo call", 'echo "$*"').replace("sleep 0.2", "sleep 1")
+    body = body.replace("echo library >", f"cp {built}")
+    fake_compiler(tmp_path, body, monkeypatch)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", USES_OPS]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, env=env, **pipes) for _ in range(2)]
+    for process in processes:
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert out.splitlines() == [
+            "128.0",
+            f"compiled ops (cached {library._file_name()})",
+        ]
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len([call for call in calls if "-shared" in call]) == 1
+    assert len([call for call in calls if " -c " in call]) == len(calls) - 1
+    libraries = [p.name for p in (tmp_path / "cache").iterdir() if p.suffix == ".so"]
+    assert libraries == [library._file_name()]
 
 
 def test_library_name_depends_on_tensorflow(monkeypatch):

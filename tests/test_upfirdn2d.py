@@ -66,6 +66,48 @@ def test_upfirdn2d_is_its_definition(impl, seed):
     assert relative_error(y, oracles.upfirdn2d(x, matrix, **options)) < 1e-13
 
 
+@pytest.mark.parametrize("channels", [15, 16, 17, 40, 64])
+@pytest.mark.parametrize("up, down", [(1, 1), (2, 1), (1, 2)])
+@pytest.mark.parametrize("dtype", TYPES)
+def test_upfirdn2d_four_taps(dtype, up, down, channels):
+    """The shapes of training, at every parity and over every edge."""
+    require_compiled()
+    rng = np.random.default_rng(channels)
+    kernel = np.outer(*rng.uniform(0.5, 2, [2, 4]))
+    for _ in range(8):
+        height, width = rng.integers(1, 8, 2)
+        padding = tuple(int(v) for v in rng.integers(-1, 7, 4))
+        sides = height * up + sum(padding[:2]), width * up + sum(padding[2:])
+        if min(sides) < 4:
+            continue
+        x = tf.cast(rng.standard_normal([2, height, width, channels]), dtype)
+        options = {"up": up, "down": down, "padding": padding}
+        y = ops.upfirdn2d(x, kernel, **options, impl="compiled")
+        options.update(up=(up, up), down=(down, down), flip_kernel=False, gain=1.0)
+        expected = oracles.upfirdn2d(tf.cast(x, tf.float64), kernel, **options)
+        assert relative_error(tf.cast(y, tf.float64), expected) < TYPES[dtype]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_upfirdn2d_four_taps_keep_every_number_of_a_small_type(dtype):
+    require_compiled()
+    bits = np.arange(2**16, dtype=np.uint16).reshape(1, 16, 16, 256)
+    x = tf.bitcast(bits, dtype)
+    taps = np.zeros([4, 4])
+    taps[1, 1] = 1
+    options = {"padding": (1, 2, 1, 2), "flip_kernel": True, "impl": "compiled"}
+    wide = tf.cast(x, tf.float64).numpy()
+    finite = np.isfinite(wide)
+    # One NaN or infinity spoils its neighbours, whatever the weight: take none.
+    clean = tf.where(finite, x, tf.zeros_like(x))
+    y = ops.upfirdn2d(clean, taps, **options)
+    expected = np.where(finite, wide, 0)
+    if dtype == "bfloat16":  # float32 subnormals may be flushed
+        tiny = np.abs(expected) < 2.0**-126
+        expected = np.where(tiny, tf.cast(y, tf.float64), expected)
+    np.testing.assert_array_equal(tf.cast(y, tf.float64), expected)
+
+
 def test_upfirdn2d_asymmetric_kernel_by_hand(impl):
     x = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)
     kernel = np.outer([1, 2, 3, 4], [1, 2, 3, 4]) / 100

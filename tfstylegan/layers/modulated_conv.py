@@ -35,10 +35,15 @@ def modulated_conv2d(x, kernel, style, *, demodulate=True, up=False, taps=None):
     else:
         y = tf.nn.conv2d(x, kernel, 1, "SAME")  # [N, H, W, F]
     if demodulate:
-        power = tf.reduce_sum(tf.square(kernel), axis=(0, 1))  # [C, F]
-        norm = tf.matmul(tf.square(style), power) + EPSILON  # [N, F]
-        y = y * tf.math.rsqrt(norm)[:, tf.newaxis, tf.newaxis, :]
+        y = y * demodulation(kernel, style)[:, tf.newaxis, tf.newaxis, :]
     return y
+
+
+def demodulation(kernel, style):
+    """1 / sqrt(sum_{k, c} w'^2 + 1e-8), w' as in `modulated_conv2d`: [N, F]."""
+    power = tf.reduce_sum(tf.square(kernel), axis=(0, 1))  # [C, F]
+    norm = tf.matmul(tf.square(style), power) + EPSILON  # [N, F]
+    return tf.math.rsqrt(norm)
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
@@ -91,16 +96,23 @@ class ModulatedConv2D(keras.layers.Layer):
         self.taps = resample.setup_filter(self.resample_kernel)
 
     def call(self, x, w):
-        style = self.affine(w)  # [N, C]
+        y, factor = self.convolve(x, w)
+        return y if factor is None else y * factor[:, tf.newaxis, tf.newaxis, :]
+
+    def convolve(self, x, w):
+        """(y, factor [N, filters]), whose product `call` returns.
+
+        For layers that fuse the product with what follows. factor is None without
+        demodulation. Casts no inputs: to be used within the `call` of a layer of the
+        same dtype policy.
+        """
+        style = tf.cast(self.affine(w), x.dtype)  # [N, C]
         kernel = self.kernel * tf.cast(self.scale, self.kernel.dtype)
-        return modulated_conv2d(
-            x,
-            tf.cast(kernel, x.dtype),
-            tf.cast(style, x.dtype),
-            demodulate=self.demodulate,
-            up=self.up,
-            taps=self.taps,
+        kernel = tf.cast(kernel, x.dtype)
+        y = modulated_conv2d(
+            x, kernel, style, demodulate=False, up=self.up, taps=self.taps
         )
+        return y, demodulation(kernel, style) if self.demodulate else None
 
     def compute_output_shape(self, x_shape, w_shape):
         batch, height, width, _ = x_shape

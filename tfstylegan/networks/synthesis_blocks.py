@@ -58,11 +58,11 @@ class StyledConv(keras.layers.Layer):
         )
 
     def call(self, x, w, noise=None):
-        x = self.conv(x, w)  # [N, H', W', F]
-        if noise is not None:
-            x = self.noise(x, noise)
-        bias = tf.cast(self.bias, x.dtype)
-        return ops.fused_bias_act(x, bias, act="lrelu", gain=self.gain)
+        x, factor = self.conv.convolve(x, w)  # [N, H', W', F], [N, F]
+        strength = None if noise is None else self.noise.strength
+        return ops.styled_epilogue(
+            x, factor, noise, strength, self.bias, act="lrelu", gain=self.gain
+        )
 
     def compute_output_shape(self, x_shape, w_shape, noise_shape=None):
         return self.conv.compute_output_shape(x_shape, w_shape)

@@ -77,7 +77,7 @@ def fused_bias_act(
                 f"bias must be [C] with C = {x.shape[axis]}, the length of x {x.shape} "
                 f"along axis {axis}, got shape {bias.shape}"
             )
-    options = _options(act, alpha, gain, clamp)
+    options = checked_options(act, alpha, gain, clamp)
     if impl == "auto" and act not in _PIECEWISE_LINEAR:
         impl = "reference"
     if library.use_compiled(impl):
@@ -100,6 +100,12 @@ def _reference(x, bias, axis, act, alpha, gain, clamp):
     if dtype in (tf.bfloat16, tf.float16):
         x = tf.cast(x, tf.float32)  # one rounding at the end, as the kernels do
     if bias is not None:
+        if None in (x.shape[axis], bias.shape[0]):  # otherwise checked already
+            channels, length = tf.shape(x)[axis], tf.size(bias)
+            what = f"bias must be [C] with C the length of x along axis {axis}"
+            check = tf.debugging.assert_equal(channels, length, what)
+            with tf.control_dependencies([check] if check is not None else []):
+                bias = tf.identity(bias)  # one of another length could be broadcast
         shape = [1] * x.shape.rank
         shape[axis] = -1
         x += tf.reshape(tf.cast(bias, x.dtype), shape)
@@ -211,7 +217,7 @@ def _slope_derivative(ref, act, gain, clamp):
     return tf.where(tf.abs(y) >= clamp, tf.zeros_like(result), result)
 
 
-def _options(act, alpha, gain, clamp):
+def checked_options(act, alpha, gain, clamp):
     """The checked options as numbers; clamp infinity is none."""
     if act not in _DEFAULT_GAIN:
         raise ValueError(f"act must be one of {sorted(_DEFAULT_GAIN)}, got {act!r}")

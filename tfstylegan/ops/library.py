@@ -10,11 +10,18 @@ On first use the library is taken from the first of these that works:
 The key is a hash of the C++ sources, the compile flags, TensorFlow's version and the
 machine's architecture, so that a library is only ever loaded where it belongs.
 
+GPU kernels are part of the library where TensorFlow is built with CUDA and sees a GPU,
+and nvcc is there to compile them; it then loads on machines without a GPU too.
+
 Environment variables:
   TFSTYLEGAN_OPS: "auto" (default), "compiled" or "reference", for impl="auto".
   TFSTYLEGAN_CACHE: the cache folder; default `$XDG_CACHE_HOME/tfstylegan` or
     `~/.cache/tfstylegan`.
   CXX: the compiler; default g++.
+  NVCC: the compiler of CUDA sources; default nvcc.
+  TFSTYLEGAN_CUDA_ARCHS: compute capabilities to build GPU kernels for, such as "80,90"
+    (without a GPU too, then nvcc must be there), or "" for none. Newer GPUs run code
+    that the driver compiles for them from that of the last one.
 """
 
 import fcntl
@@ -23,6 +30,7 @@ import hashlib
 import os
 import pathlib
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -34,6 +42,8 @@ from absl import logging
 
 _CHOICES = ("auto", "compiled", "reference")
 _FLAGS = ("-O3", "-fPIC", "-w")
+_NVCC_FLAGS = ("-x", "cu", "-std=c++17", "-O3", "-Xcompiler", "-fPIC", "-w")
+_CUDA_ARCHS = ("80", "90")  # and those of older GPUs that are visible
 _ERROR_LINES = 20  # of a failed build, kept for the message
 
 _lock = threading.RLock()
@@ -94,7 +104,10 @@ def library():
 
 
 def describe():
-    """One line: which implementation impl="auto" uses, and why."""
+    """One line: which implementation impl="auto" uses, and why.
+
+    It names no folder: runs store it.
+    """
     choice, source = _choice("auto")
     if choice == "reference":
         return f"reference ops ({source})"
@@ -102,7 +115,7 @@ def describe():
         library()
     reason = _why_not() if choice == "auto" else None
     if reason is not None:
-        return f"reference ops ({reason})"
+        return f"reference ops ({reason.splitlines()[0].rstrip(':')})"
     return f"compiled ops ({_origin})"
 
 
@@ -116,22 +129,41 @@ def build(directory):
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         raise RuntimeError(f"no C++ compiler ({compiler} is not on the PATH)")
+    archs = _archs()
+    nvcc = _nvcc()
+    if archs and shutil.which(nvcc) is None:
+        raise RuntimeError(
+            f"TFSTYLEGAN_CUDA_ARCHS={','.join(archs)} asks for GPU kernels, and there "
+            f"is no CUDA compiler ({nvcc} is not on the PATH)"
+        )
     target = pathlib.Path(directory) / _file_name()
-    logging.warning("building the custom ops, about 20 s, once (%s)", target)
+    duration = "two minutes" if archs else "20 s"
+    logging.warning("building the custom ops, about %s, once (%s)", duration, target)
     start = time.monotonic()
     compile_flags = tf.sysconfig.get_compile_flags()
+    if archs:
+        compile_flags = [*compile_flags, "-DTFSTYLEGAN_CUDA"]
     link_flags = tf.sysconfig.get_link_flags()
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         objects = []
         running = []
         for source in sorted(sources.glob("*.cc")):
+            cuda = source.name.endswith(".cu.cc")
+            if cuda and not archs:
+                continue
             objects.append(os.path.join(scratch, source.stem + ".o"))
-            command = [compiler, *_FLAGS, *compile_flags, "-c", str(source)]
-            running.append(_start([*command, "-o", objects[-1]]))
+            if cuda:
+                command = [nvcc, "-ccbin", compiler, *_NVCC_FLAGS, *_gencode(archs)]
+            else:
+                command = [compiler, *_FLAGS, *compile_flags]
+            running.append(_start([*command, "-c", str(source), "-o", objects[-1]]))
         for process in running:
             _finish(process)
         temporary = os.path.join(scratch, target.name)
-        _finish(_start([compiler, "-shared", *objects, "-o", temporary, *link_flags]))
+        linker = [compiler]
+        if archs:  # with CUDA's run-time library: nothing of CUDA need be installed
+            linker = [nvcc, "-ccbin", compiler, "-cudart", "static"]
+        _finish(_start([*linker, "-shared", *objects, "-o", temporary, *link_flags]))
         os.replace(temporary, target)
     logging.info("built the custom ops in %.0f s", time.monotonic() - start)
     return target
@@ -170,9 +202,16 @@ def _why_not():
     if _declined is None:
         with _lock:
             if _declined is None:
-                if tf.config.get_visible_devices("GPU"):
+                if tf.config.get_visible_devices("GPU") and not _archs():
                     # To the CPU and back for every op costs more than the twins.
                     reason = "a GPU is in use, for which there are no compiled ops"
+                    if tf.test.is_built_with_cuda() and _asked_archs() is None:
+                        reason += f" ({_nvcc()} is not on the PATH)"
+                elif tf.config.get_visible_devices("GPU"):
+                    reason = (
+                        "a GPU is in use, and the GPU kernels have run on none yet; "
+                        "TFSTYLEGAN_OPS=compiled takes them"
+                    )
                 else:
                     _load()
                     reason = _failure or ""
@@ -223,7 +262,7 @@ def _open(path, kind):
         _library = tf.load_op_library(str(path))
     except tf.errors.OpError as error:
         raise RuntimeError(f"{path} does not load: {error.message}") from error
-    _origin = f"{kind}: {path}"
+    _origin = f"{kind} {path.name}"
 
 
 def _cache_folder():
@@ -243,9 +282,56 @@ def _source_folder():
     raise RuntimeError("the C++ sources of the ops are not installed (custom_ops)")
 
 
+def _nvcc():
+    return os.environ.get("NVCC", "nvcc")
+
+
+def _asked_archs():
+    """TFSTYLEGAN_CUDA_ARCHS as a tuple, or None if it is not set."""
+    text = os.environ.get("TFSTYLEGAN_CUDA_ARCHS")
+    if text is None:
+        return None
+    archs = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not all(re.fullmatch(r"[1-9]\d+[af]?", arch) for arch in archs):
+        raise ValueError(f"TFSTYLEGAN_CUDA_ARCHS must be like 80,90; got {text!r}")
+    return archs
+
+
+def _archs():
+    """Compute capabilities that the library has GPU kernels for; () for none."""
+    asked = _asked_archs()
+    if asked is not None:
+        return asked
+    if not tf.test.is_built_with_cuda():
+        return ()
+    gpus = tf.config.get_visible_devices("GPU")
+    if not gpus:
+        return ()
+    found = set()
+    for gpu in gpus:
+        details = tf.config.experimental.get_device_details(gpu)
+        major, minor = details.get("compute_capability", (8, 0))
+        found.add(10 * major + minor)
+    oldest = int(_CUDA_ARCHS[0])
+    archs = (*(str(arch) for arch in sorted(found) if arch < oldest), *_CUDA_ARCHS)
+    if shutil.which(_nvcc()) is None:
+        name = _file_name(archs)
+        folders = pathlib.Path(__file__).parent, _cache_folder()
+        if not any((folder / name).exists() for folder in folders):
+            return ()
+    return archs
+
+
+def _gencode(archs):
+    """nvcc's options: machine code for each, and PTX of the last for newer GPUs."""
+    options = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
+    return [*options, f"-gencode=arch=compute_{archs[-1]},code=compute_{archs[-1]}"]
+
+
 @functools.cache
-def _file_name():
+def _file_name(archs=None):
     """tfstylegan_ops-<key>.so, the same on every machine that may share it."""
+    archs = _archs() if archs is None else archs
     digest = hashlib.sha256()
     for path in sorted(_source_folder().iterdir()):
         if path.suffix in (".h", ".cc"):
@@ -253,5 +339,7 @@ def _file_name():
     # Without the folders, which differ from machine to machine.
     flags = [f for f in tf.sysconfig.get_compile_flags() if not f.startswith("-I")]
     parts = (*_FLAGS, *flags, tf.__version__, platform.system(), platform.machine())
+    if archs:
+        parts += ("CUDA", *_NVCC_FLAGS, *archs)
     digest.update("\0".join(parts).encode())
     return f"tfstylegan_ops-{digest.hexdigest()[:16]}.so"

@@ -77,6 +77,15 @@ def upfirdn2d(
                 f"{span + taps.shape[axis]} samples along {'yx'[axis]} (x {x.shape}, "
                 f"up {up}, padding {padding})"
             )
+        if not isinstance(span, int):
+            what = (
+                f"kernel must fit into the padded input: {taps.shape[axis]} taps along "
+                f"{'yx'[axis]}, up {up}, padding {padding}, x"
+            )
+            with tf.control_dependencies(
+                [tf.debugging.Assert(span >= 0, [what, tf.shape(x)])]
+            ):
+                span = tf.identity(span)
         size.append(span // down[axis] + 1)
     pad0 = (padding[0], padding[2])
     if library.use_compiled(impl):

@@ -84,7 +84,8 @@ class Loop:
         SIGINT and SIGTERM make it save and return; otherwise it returns None.
         Raises Diverged where a loss is not finite; nothing is saved then.
         """
-        self.report = report_lib.Report(self.workdir, self.config, self.cur_nimg)
+        facts = {"ops": ops.library.describe()}
+        self.report = report_lib.Report(self.workdir, self.config, self.cur_nimg, facts)
         self.gallery = gallery.Gallery(
             self.config, self.source, self.state.g_ema, self.report
         )

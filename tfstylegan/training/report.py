@@ -17,11 +17,20 @@ TENSORBOARD_SIDE = 2048  # pixels; larger pictures are thinned out, the PNG is n
 
 
 class Report:
-    """Writes about a run into its workdir; knows nothing of how training works."""
+    """Writes about a run into its workdir; knows nothing of how training works.
 
-    def __init__(self, workdir, config, cur_nimg):
+    Args:
+      workdir: folder of the run.
+      config: a `config.Config`.
+      cur_nimg: images seen so far.
+      facts: what stands in every tick's line of stats.jsonl, hence once for each
+        checkpoint, as a run may go on under other circumstances.
+    """
+
+    def __init__(self, workdir, config, cur_nimg, facts):
         self.workdir = pathlib.Path(workdir)
         self.config = config
+        self.facts = facts
         (self.workdir / "samples").mkdir(exist_ok=True)
         self.stats_file = self.workdir / "stats.jsonl"
         self._forget_after(cur_nimg)
@@ -72,7 +81,8 @@ class Report:
         """One line of statistics, in stats.jsonl and in TensorBoard."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         scalars = {**scalars, "resources/peak_memory_gb": peak}
-        line = {"tick": tick, "cur_nimg": cur_nimg, "kimg": cur_nimg / 1000, **scalars}
+        line = {"tick": tick, "cur_nimg": cur_nimg, "kimg": cur_nimg / 1000}
+        line |= {**self.facts, **scalars}
         with self.stats_file.open("a") as file:
             file.write(json.dumps(line) + "\n")
         with self.writer.as_default(step=cur_nimg):

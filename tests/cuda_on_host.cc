@@ -1,0 +1,246 @@
+// Runs the bodies of the CUDA kernels on a host: block by block, phase by phase between
+// two barriers, thread by thread. Stands in for the launches in custom_ops/*.cu.cc.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+namespace tfstylegan {
+namespace cuda {
+
+using Half = _Float16;
+
+struct Bfloat16 {
+  Bfloat16() = default;
+  explicit Bfloat16(float value) {
+    uint32_t word;
+    std::memcpy(&word, &value, sizeof(word));
+    if (value == value) word += 0x7fff + (word >> 16 & 1);  // to nearest, ties to even
+    bits = static_cast<uint16_t>(word >> 16);
+  }
+  explicit operator float() const {
+    const uint32_t word = uint32_t{bits} << 16;
+    float value;
+    std::memcpy(&value, &word, sizeof(value));
+    return value;
+  }
+  uint16_t bits;
+};
+
+}  // namespace cuda
+}  // namespace tfstylegan
+
+#include "fused_bias_act_kernels.cu.h"
+#include "upfirdn2d_kernels.cu.h"
+
+namespace tfstylegan {
+namespace cuda {
+namespace {
+
+// What no thread has written must not be read: a NaN shows.
+template <typename Acc>
+constexpr Acc kPoison = std::numeric_limits<Acc>::quiet_NaN();
+
+template <typename Acc>
+const Acc* TapsOf(const ParameterTaps<Acc>& taps) {
+  return taps.v;
+}
+template <typename Acc>
+const Acc* TapsOf(const Acc* taps) {
+  return taps;
+}
+
+struct HostLauncher {
+  static constexpr int64_t kMostBlocks = 3;  // so that threads go round their loops
+
+  template <typename T, int kMode, int V>
+  int Strips(const StripArgs<AccOf<T>>& args, const T* x, T* y) const {
+    using S = Strip<T, kMode, V>;
+    using Word = typename S::Word;
+    for (int64_t tile = 0; tile < args.tiles; ++tile) {
+      std::vector<Word> ring(S::kSharedWords);
+      for (Word& word : ring) {
+        for (int v = 0; v < V; ++v) word.v[v] = T(kPoison<float>);
+      }
+      std::vector<S> strips;
+      for (int t = 0; t < kStripThreads; ++t) strips.emplace_back(args, tile, t);
+      std::vector<typename S::Window> windows(kStripThreads);
+      for (auto& window : windows) S::Clear(&window);
+      const int64_t steps = strips[0].Steps();
+      for (int step = 0; step < kStripStages - 1 && step < steps; ++step) {
+        for (const S& strip : strips) strip.Load(step, x, ring.data());
+      }
+      for (int64_t step = 0; step < steps; ++step) {
+        const int64_t ahead = step + kStripStages - 1;
+        for (int t = 0; t < kStripThreads; ++t) {
+          if (ahead < steps) strips[t].Load(ahead, x, ring.data());
+        }
+        for (int t = 0; t < kStripThreads; ++t) {
+          strips[t].Compute(step, ring.data(), &windows[t], y);
+        }
+      }
+    }
+    return 0;
+  }
+
+  template <typename T, int V, typename Taps>
+  int General(const Shape& shape, bool separable, const Taps& taps, int64_t items,
+              const T* x, T* y) const {
+    for (int64_t item = 0; item < items; ++item) {
+      cuda::General<T, V>(shape, separable, TapsOf(taps), item, x, y);
+    }
+    return 0;
+  }
+
+  int Upload(void* to, const void* from, int64_t bytes) const {
+    std::memcpy(to, from, bytes);
+    return 0;
+  }
+
+  template <bool kBackward, typename T, int V, typename A>
+  int Pointwise(const PointwiseArgs<T>& args, const A& act) const {
+    for (int64_t block = 0; block < args.blocks; ++block) {
+      for (int t = 0; t < kThreads; ++t) {
+        PointwiseThread<kBackward, T, V>(args, act, block, t);
+      }
+    }
+    return 0;
+  }
+
+  template <typename T, int V, typename A>
+  int Sum(const SumArgs<T>& args, const A& act, AccOf<T>* partial) const {
+    using Acc = AccOf<T>;
+    for (int64_t item = 0; item < args.items; ++item) {
+      std::vector<Acc> shared(kThreads * V, kPoison<Acc>);
+      for (int t = 0; t < kThreads; ++t) {
+        SumThread<T, V>(args, act, item, t, shared.data());
+      }
+      for (int half = kThreads / 2; half >= 1 << args.lane_bits; half /= 2) {
+        for (int t = 0; t < kThreads; ++t) TreeThread<V>(t, half, shared.data());
+      }
+      for (int t = 0; t < kThreads; ++t) {
+        PartialThread<T, V>(args, item, t, shared.data(), partial);
+      }
+    }
+    return 0;
+  }
+
+  template <typename T>
+  int Finish(const AccOf<T>* partial, int64_t parts, int64_t channels,
+             T* d_bias) const {
+    using Acc = AccOf<T>;
+    for (int64_t block = 0; block < CeilDiv(channels, kFinishLanes); ++block) {
+      std::vector<Acc> shared(kThreads, kPoison<Acc>);
+      for (int t = 0; t < kThreads; ++t) {
+        FinishThread(partial, parts, channels, block, t, shared.data());
+      }
+      for (int half = kThreads / 2; half >= kFinishLanes; half /= 2) {
+        for (int t = 0; t < kThreads; ++t) TreeThread<1>(t, half, shared.data());
+      }
+      for (int t = 0; t < kThreads; ++t) {
+        WriteThread(shared.data(), channels, block, t, d_bias);
+      }
+    }
+    return 0;
+  }
+
+  int Zero(void* pointer, int64_t bytes) const {
+    std::memset(pointer, 0, bytes);
+    return 0;
+  }
+};
+
+}  // namespace
+}  // namespace cuda
+}  // namespace tfstylegan
+
+namespace cuda = tfstylegan::cuda;
+
+extern "C" {
+
+int64_t tfstylegan_upfirdn2d_cuda_scratch(int dtype,
+                                          const TfstyleganUpfirdn2dShape* shape) {
+  return cuda::Upfirdn2dScratch(dtype, *shape);
+}
+
+int tfstylegan_upfirdn2d_cuda(int dtype, const void* x, const double* taps,
+                              const TfstyleganUpfirdn2dShape* shape, void* scratch,
+                              void* y, void*) {
+  return cuda::Upfirdn2d(dtype, x, taps, *shape, scratch, y, cuda::HostLauncher());
+}
+
+int tfstylegan_fused_bias_act_cuda(int dtype, const void* x, const void* bias,
+                                   const TfstyleganFusedBiasAct* options, void* y,
+                                   void*) {
+  return cuda::FusedBiasAct(dtype, x, bias, *options, y, cuda::HostLauncher());
+}
+
+int64_t tfstylegan_fused_bias_act_grad_cuda_scratch(
+    int dtype, const TfstyleganFusedBiasAct* options) {
+  return cuda::FusedBiasActGradScratch(dtype, *options);
+}
+
+int tfstylegan_fused_bias_act_grad_cuda(int dtype, const void* dy, const void* dy_bias,
+                                        const void* ref, const void* bias,
+                                        const TfstyleganFusedBiasAct* options,
+                                        void* scratch, void* dx, void* d_bias, void*) {
+  return cuda::FusedBiasActGrad(dtype, dy, dy_bias, ref, bias, *options, scratch, dx,
+                                d_bias, cuda::HostLauncher());
+}
+
+// Whether the strips serve a shape.
+int strip_mode(const TfstyleganUpfirdn2dShape* shape) {
+  return cuda::StripMode(*shape);
+}
+
+// Indices alone, for tensors that are not there. float, words of 4.
+
+int64_t sample_offset(int64_t n, int64_t y, int64_t x, int64_t c, int64_t height,
+                      int64_t width, int64_t channels) {
+  return cuda::Offset(n, y, x, c, height, width, channels);
+}
+
+// The blur's tiles: {batch, group_y, group_x, channel} of a tile; returns how many.
+int64_t strip_corner(const TfstyleganUpfirdn2dShape* shape, int64_t tile,
+                     int64_t corner[4]) {
+  const double taps[4] = {};
+  const auto args = cuda::MakeStrips<float, cuda::kBlur, 4>(*shape, taps, taps);
+  const cuda::Strip<float, cuda::kBlur, 4> strip(args, tile, 0);
+  strip.Corner(corner);
+  return args.tiles;
+}
+
+// {position, channel} of the word at `first`, and after a stride of the grid.
+void cursors(const TfstyleganFusedBiasAct* options, int64_t first, int64_t blocks,
+             int64_t at[4]) {
+  const auto args = cuda::MakePointwise<float, 4>({}, *options, true, blocks);
+  cuda::Cursor cursor = cuda::CursorOf(first, args.channels, args.inner);
+  at[0] = cursor.at;
+  at[1] = cursor.channel;
+  for (int u = 0; u < cuda::kUnroll; ++u) {
+    cuda::Advance(args.small, args.channels, args.inner, &cursor);
+  }
+  cuda::Advance(args.large, args.channels, args.inner, &cursor);
+  at[2] = cursor.at;
+  at[3] = cursor.channel;
+}
+
+// {first, stride, count, channel} of a thread of an item; returns how many items.
+int64_t walk(const TfstyleganFusedBiasAct* options, int64_t item, int thread,
+             int64_t at[4]) {
+  const auto args = cuda::MakeSum<float, 4>({}, *options);
+  const cuda::Walk walk = cuda::WalkOf<float, 4>(args, item, thread);
+  const int64_t values[] = {walk.first, walk.stride, walk.count, walk.channel};
+  std::memcpy(at, values, sizeof(values));
+  return args.items;
+}
+
+}  // extern "C"
+
+static_assert(std::is_same_v<decltype(cuda::Offset(0, 0, 0, 0, 0, 0, 0)), int64_t>);
+static_assert(std::is_same_v<decltype(cuda::StripArgs<float>::tiles), int64_t>);
+static_assert(std::is_same_v<decltype(cuda::PointwiseArgs<float>::size), int64_t>);
+static_assert(std::is_same_v<decltype(cuda::SumArgs<float>::items), int64_t>);
