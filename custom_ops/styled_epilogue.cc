@@ -67,6 +67,7 @@ class Epilogue {
   // Null outputs and inputs are those that a pass has not.
   const Tensor *x = nullptr, *y = nullptr, *dy = nullptr, *v = nullptr;
   const Tensor *scale = nullptr, *plane = nullptr, *v_plane = nullptr;
+  Acc strength = 1;                             // plane is multiplied by it
   const Acc *bias = nullptr, *ratio = nullptr;  // [C]; [N, C], as bias if there is one
   bool bias_of_image = false;                   // bias is [N, C]
   Tensor *out = nullptr, *d_y = nullptr;
@@ -135,6 +136,7 @@ class Epilogue {
     p.out = to(out);
     p.d_y = to(d_y);
     p.plane = map(plane);
+    p.strength = strength;
     p.v_plane = map(v_plane);
     p.row = with_sums_ ? row.data() + image * area_ + pixel : nullptr;
     p.scale = scale->flat<Acc>().data() + image * channels_;
@@ -159,11 +161,9 @@ void FillPlane(const std::vector<Acc>& row, Acc factor, Tensor* to) {
   }
 }
 
-absl::Status CheckShapes(OpKernelContext* ctx, const TensorShape& x, int first) {
-  const Tensor& scale = ctx->input(first);
-  const Tensor& plane = ctx->input(first + 1);
-  const Tensor& bias = ctx->input(first + 2);
-  const Tensor& scalars = ctx->input(first + 3);
+// The tensors that go with features of the shape x.
+absl::Status CheckShapes(const TensorShape& x, const Tensor& scale, const Tensor& plane,
+                         const Tensor& bias, const Tensor& scalars) {
   if (x.dims() != 4) {
     return InvalidArgument("x must be [N, H, W, C], got ", x.DebugString());
   }
@@ -175,7 +175,7 @@ absl::Status CheckShapes(OpKernelContext* ctx, const TensorShape& x, int first) 
   }
   if (plane.shape() != TensorShape({n, h, w, 1}) &&
       plane.shape() != TensorShape({1, h, w, 1})) {
-    return InvalidArgument("plane must be [N or 1, H, W, 1] for x ", x.DebugString(),
+    return InvalidArgument("noise, or plane, must be [N or 1, H, W, 1] for x ", x.DebugString(),
                            ", got ", plane.shape().DebugString());
   }
   if (bias.shape() != TensorShape({c})) {
@@ -216,23 +216,28 @@ class EpilogueOp : public OpKernel {
   std::string act_;
 };
 
-// x, scale, plane, bias, scalars -> y
+// x, scale, noise, strength, bias, scalars -> y
 template <typename T>
 class ForwardOp : public EpilogueOp<T> {
  public:
   using EpilogueOp<T>::EpilogueOp;
 
   void Compute(OpKernelContext* ctx) override {
-    const Tensor& x = ctx->input(0);
-    OP_REQUIRES_OK(ctx, CheckShapes(ctx, x.shape(), 1));
+    const Tensor &x = ctx->input(0), &strength = ctx->input(3), &bias = ctx->input(4);
+    OP_REQUIRES_OK(ctx, CheckShapes(x.shape(), ctx->input(1), ctx->input(2), bias,
+                                    ctx->input(5)));
+    OP_REQUIRES(ctx, strength.dims() == 0,
+                InvalidArgument("strength must be a scalar, got ",
+                                strength.shape().DebugString()));
     Epilogue<T> epilogue(x.shape(), false);
     OP_REQUIRES_OK(ctx, ctx->forward_input_or_allocate_output({0}, 0, x.shape(),
                                                               &epilogue.out));
     epilogue.x = &x;
     epilogue.scale = &ctx->input(1);
     epilogue.plane = &ctx->input(2);
-    epilogue.bias = ctx->input(3).template flat<SumsOf<T>>().data();
-    this->template Launch<ForwardPass>(ctx, 4, &epilogue);
+    epilogue.strength = strength.scalar<SumsOf<T>>()();
+    epilogue.bias = bias.flat<SumsOf<T>>().data();
+    this->template Launch<ForwardPass>(ctx, 5, &epilogue);
   }
 };
 
@@ -245,9 +250,9 @@ class GradOp : public EpilogueOp<T> {
   void Compute(OpKernelContext* ctx) override {
     using Acc = SumsOf<T>;
     const Tensor& dy = ctx->input(0);
-    OP_REQUIRES_OK(ctx, CheckShapes(ctx, dy.shape(), 2));
-    OP_REQUIRES_OK(ctx, CheckLike(ctx, 1, 0));
     const Tensor &scale = ctx->input(2), &plane = ctx->input(3), &bias = ctx->input(4);
+    OP_REQUIRES_OK(ctx, CheckShapes(dy.shape(), scale, plane, bias, ctx->input(5)));
+    OP_REQUIRES_OK(ctx, CheckLike(ctx, 1, 0));
     Epilogue<T> epilogue(dy.shape(), true);
     Tensor *d_scale, *d_plane, *d_bias;
     OP_REQUIRES_OK(ctx, ctx->forward_input_or_allocate_output({0}, 0, dy.shape(),
@@ -284,10 +289,10 @@ class SecondOp : public EpilogueOp<T> {
   void Compute(OpKernelContext* ctx) override {
     using Acc = SumsOf<T>;
     const Tensor& v = ctx->input(0);
-    OP_REQUIRES_OK(ctx, CheckShapes(ctx, v.shape(), 6));
+    const Tensor &scale = ctx->input(6), &plane = ctx->input(7), &bias = ctx->input(8);
+    OP_REQUIRES_OK(ctx, CheckShapes(v.shape(), scale, plane, bias, ctx->input(9)));
     const int like[] = {6, 7, 8, 0, 0};  // of inputs 1 to 5
     for (int i = 0; i < 5; ++i) OP_REQUIRES_OK(ctx, CheckLike(ctx, i + 1, like[i]));
-    const Tensor &scale = ctx->input(6), &plane = ctx->input(7), &bias = ctx->input(8);
     Epilogue<T> epilogue(v.shape(), true);
     Tensor *d_scale, *d_plane, *d_bias;
     OP_REQUIRES_OK(ctx, ctx->forward_input_or_allocate_output({0}, 0, v.shape(),
@@ -350,21 +355,21 @@ TFSTYLEGAN_REGISTER(half)
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-// x [N, H, W, C] and, from input `first`, scale, plane, bias, scalars. *x is refined.
-absl::Status InferShapes(InferenceContext* c, int first, ShapeHandle* x) {
+// x [N, H, W, C] and the indices of the inputs that go with it. *x is refined.
+absl::Status InferShapes(InferenceContext* c, int scale, int plane, int bias,
+                         int scalars, ShapeHandle* x) {
   ShapeHandle unused;
   tensorflow::shape_inference::DimensionHandle dim;
   TF_RETURN_IF_ERROR(c->WithRank(*x, 4, x));
-  TF_RETURN_IF_ERROR(c->Merge(c->input(first),
+  TF_RETURN_IF_ERROR(c->Merge(c->input(scale),
                               c->Matrix(c->Dim(*x, 0), c->Dim(*x, 3)), &unused));
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(first + 1), 4, &unused));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(plane), 4, &unused));
   for (int i = 1; i < 3; ++i) {
     TF_RETURN_IF_ERROR(c->Merge(c->Dim(unused, i), c->Dim(*x, i), &dim));
   }
   TF_RETURN_IF_ERROR(c->WithValue(c->Dim(unused, 3), 1, &dim));
-  TF_RETURN_IF_ERROR(
-      c->Merge(c->input(first + 2), c->Vector(c->Dim(*x, 3)), &unused));
-  return c->WithRank(c->input(first + 3), 1, &unused);
+  TF_RETURN_IF_ERROR(c->Merge(c->input(bias), c->Vector(c->Dim(*x, 3)), &unused));
+  return c->WithRank(c->input(scalars), 1, &unused);
 }
 
 constexpr char kTypes[] = "T: {float, double, bfloat16, half}";
@@ -374,7 +379,8 @@ constexpr char kActs[] = "act: {'linear', 'relu', 'lrelu'}";
 REGISTER_OP("TfstyleganStyledEpilogue")
     .Input("x: T")
     .Input("scale: S")
-    .Input("plane: S")
+    .Input("noise: S")
+    .Input("strength: S")
     .Input("bias: S")
     .Input("scalars: float64")
     .Output("y: T")
@@ -382,8 +388,9 @@ REGISTER_OP("TfstyleganStyledEpilogue")
     .Attr(kSums)
     .Attr(kActs)
     .SetShapeFn([](InferenceContext* c) {
-      ShapeHandle x = c->input(0);
-      TF_RETURN_IF_ERROR(InferShapes(c, 1, &x));
+      ShapeHandle x = c->input(0), unused;
+      TF_RETURN_IF_ERROR(InferShapes(c, 1, 2, 4, 5, &x));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 0, &unused));
       c->set_output(0, x);
       return absl::OkStatus();
     });
@@ -405,7 +412,7 @@ REGISTER_OP("TfstyleganStyledEpilogueGrad")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle x;
       TF_RETURN_IF_ERROR(c->Merge(c->input(0), c->input(1), &x));
-      TF_RETURN_IF_ERROR(InferShapes(c, 2, &x));
+      TF_RETURN_IF_ERROR(InferShapes(c, 2, 3, 4, 5, &x));
       c->set_output(0, x);
       for (int i = 1; i < 4; ++i) c->set_output(i, c->input(i + 1));
       return absl::OkStatus();
@@ -434,7 +441,7 @@ REGISTER_OP("TfstyleganStyledEpilogueGradGrad")
       ShapeHandle x;
       TF_RETURN_IF_ERROR(c->Merge(c->input(0), c->input(4), &x));
       TF_RETURN_IF_ERROR(c->Merge(x, c->input(5), &x));
-      TF_RETURN_IF_ERROR(InferShapes(c, 6, &x));
+      TF_RETURN_IF_ERROR(InferShapes(c, 6, 7, 8, 9, &x));
       c->set_output(0, x);
       c->set_output(1, x);
       for (int i = 2; i < 5; ++i) c->set_output(i, c->input(i + 4));

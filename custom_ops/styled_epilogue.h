@@ -30,6 +30,7 @@ struct Pixels {
   const T *x, *y, *dy, *v;          // [count, C]
   T *out, *d_y;                     // [count, C]
   const Acc *plane, *v_plane;       // [count]
+  Acc strength;                     // of plane
   Acc* row;                         // [count]
   const Acc *scale, *bias, *ratio;  // [C]
   Acc *sum, *product_sum;           // [C]; added to
@@ -165,7 +166,8 @@ TFSTYLEGAN_INLINE void Loop(const Act& act, const Pixels<T>& given) {
   using V = typename Vector<Acc>::Type;
   const Pixels<T> p = given;
   for (int64_t i = 0; i < p.count; ++i) {
-    const Acc plane = p.plane[i], v_plane = p.v_plane == nullptr ? 0 : p.v_plane[i];
+    const Acc plane = p.plane[i] * p.strength;
+    const Acc v_plane = p.v_plane == nullptr ? 0 : p.v_plane[i];
     V row{};
     Acc rest = 0;
     int64_t c = 0;

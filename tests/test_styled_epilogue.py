@@ -348,9 +348,10 @@ def test_styled_epilogue_kernels_check_what_they_are_given():
     require_compiled()
     compiled = ops.library.library()
     features, scalars = tf.zeros([2, 3, 4, 5]), tf.zeros([3], tf.float64)
+    noise = {"noise": tf.zeros([1, 3, 4, 1]), "strength": tf.zeros([])}
+    plane = {"plane": noise["noise"]}
     common = {
         "scale": tf.zeros([2, 5]),
-        "plane": tf.zeros([1, 3, 4, 1]),
         "bias": tf.zeros([5]),
         "scalars": scalars,
         "act": "lrelu",
@@ -358,24 +359,32 @@ def test_styled_epilogue_kernels_check_what_they_are_given():
     cotangents = {
         "v_x": features,
         "v_scale": common["scale"],
-        "v_plane": common["plane"],
+        "v_plane": noise["noise"],
         "v_bias": common["bias"],
     }
     maps = {"dy": features, "y": features}
     changes = [
         ({"scale": tf.zeros([2, 4])}, r"scale must be .*got \[2,4\]"),
-        ({"plane": tf.zeros([3, 3, 4, 1])}, r"plane must be .*got \[3,3,4,1\]"),
-        ({"plane": tf.zeros([2, 3, 4, 5])}, r"plane must be .*got \[2,3,4,5\]"),
         ({"bias": tf.zeros([1])}, r"bias must be .*got \[1\]"),
         ({"scalars": scalars[:2]}, r"scalars must be .*got shape \[2\]"),
         ({"act": "swish"}, "swish"),
     ]
-    for change, message in changes:
+    for change, message in [
+        *changes,
+        ({"noise": tf.zeros([3, 3, 4, 1])}, r"noise.* must be .*got \[3,3,4,1\]"),
+        ({"noise": tf.zeros([2, 3, 4, 5])}, r"noise.* must be .*got \[2,3,4,5\]"),
+        ({"strength": tf.zeros([1])}, r"strength must be .*got \[1\]"),
+    ]:
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            compiled.tfstylegan_styled_epilogue(x=features, **{**common, **change})
+            compiled.tfstylegan_styled_epilogue(
+                x=features, **{**common, **noise, **change}
+            )
+    changes.insert(0, ({"plane": tf.zeros([3, 3, 4, 1])}, r"plane.* \[3,3,4,1\]"))
     for change, message in [*changes, ({"y": features[:1]}, r"input 1 .*got \[1,3")]:
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            compiled.tfstylegan_styled_epilogue_grad(**{**maps, **common, **change})
+            compiled.tfstylegan_styled_epilogue_grad(
+                **{**maps, **common, **plane, **change}
+            )
     for change, message in [
         *changes[-2:],
         ({"v_scale": tf.zeros([1, 5])}, r"input 1 .*got \[1,5\]"),
@@ -384,5 +393,5 @@ def test_styled_epilogue_kernels_check_what_they_are_given():
     ]:
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             compiled.tfstylegan_styled_epilogue_grad_grad(
-                **{**cotangents, **maps, **common, **change}
+                **{**cotangents, **maps, **common, **plane, **change}
             )

@@ -75,40 +75,40 @@ def styled_epilogue(
         scale = _checked("scale", scale, [batch, channels], wide, x)
     if bias is not None:
         bias = _checked("bias", bias, [channels], wide, x)
-    plane = None
     if noise is not None:
         noise = tf.cast(noise, wide)
         maps = 1 if noise.shape.rank and noise.shape[0] == 1 else batch
         noise = _checked("noise", noise, [maps, height, width, 1], wide, x)
-        plane = noise * _checked("strength", strength, [], wide, x)
+        strength = _checked("strength", strength, [], wide, x)
     if not library.use_compiled(impl):
-        return _composed(x, scale, plane, bias, "reference", **options)
+        return _composed(x, scale, noise, strength, bias, "reference", **options)
     if impl == "auto" and tf.config.get_visible_devices("GPU"):
-        return _composed(x, scale, plane, bias, impl, **options)
-    size = tf.shape(x)
+        return _composed(x, scale, noise, strength, bias, impl, **options)
     if scale is None:
-        scale = tf.ones([size[0], size[3]], wide)
-    if plane is None:
-        plane = tf.zeros([1, size[1], size[2], 1], wide)
+        scale = tf.ones([tf.shape(x)[0], tf.shape(x)[3]], wide)
+    if noise is None:
+        noise = tf.zeros([1, tf.shape(x)[1], tf.shape(x)[2], 1], wide)
+        strength = tf.zeros([], wide)
     if bias is None:
-        bias = tf.zeros([size[3]], wide)
+        bias = tf.zeros([tf.shape(x)[3]], wide)
     scalars = [options["alpha"], options["gain"], options["clamp"]]
     return library.library().tfstylegan_styled_epilogue(
         x=x,
         scale=scale,
-        plane=plane,
+        noise=noise,
+        strength=strength,
         bias=bias,
         scalars=tf.constant(scalars, tf.float64),
         act=act,
     )
 
 
-def _composed(x, scale, plane, bias, impl, clamp, **options):
+def _composed(x, scale, noise, strength, bias, impl, clamp, **options):
     """The op from its definition, in the type of x, as layers without it would."""
     if scale is not None:
         x *= tf.cast(scale, x.dtype)[:, tf.newaxis, tf.newaxis, :]
-    if plane is not None:
-        x += tf.cast(plane, x.dtype)
+    if noise is not None:
+        x += tf.cast(noise * strength, x.dtype)
     clamp = clamp if clamp < math.inf else None
     return fused_bias_act(x, bias, clamp=clamp, **options, impl=impl)
 
@@ -128,17 +128,18 @@ def _checked(name, value, shape, dtype, x):
 
 @tf.RegisterGradient("TfstyleganStyledEpilogue")
 def _gradient(op, dy):
-    _, scale, plane, bias, scalars = op.inputs
-    d_inputs = library.library().tfstylegan_styled_epilogue_grad(
+    _, scale, noise, strength, bias, scalars = op.inputs
+    dx, d_scale, d_plane, d_bias = library.library().tfstylegan_styled_epilogue_grad(
         dy=dy,
         y=op.outputs[0],
         scale=scale,
-        plane=plane,
+        plane=noise * strength,
         bias=bias,
         scalars=scalars,
         act=op.get_attr("act"),
     )
-    return *d_inputs, None
+    d_strength = tf.reduce_sum(d_plane * noise)
+    return dx, d_scale, d_plane * strength, d_strength, d_bias, None
 
 
 @tf.RegisterGradient("TfstyleganStyledEpilogueGrad")
