@@ -14,7 +14,7 @@ def test_benchmark_of_ops_measures_every_op_and_pass():
     result = run("tools/bench_ops.py", "--resolutions=8", "--batch=1", "--repeats=1")
     assert result.returncode == 0, result.stderr
     lines = [line for line in result.stdout.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + 5 * 3
+    assert len(lines) == 2 + 8 * 3
     assert len({line.count("|") for line in lines}) == 1
     for line in lines[2:]:
         label, twin, _, compiled, copy, share, ratio, *_ = line.strip("| ").split(" | ")

@@ -1,11 +1,14 @@
 """Compiled ops, their twins and a plain copy: every op of a 256x256 training step.
 
     python tools/bench_ops.py [--quick] [--batch=2] [--dtype=float32]
+    python tools/bench_ops.py --batch=8 --resolutions=128 --channels=64
 
-The shapes are those of config F (skip generator, residual discriminator). All is
-traced, as in training. Forward is one call; backward is the gradient in all inputs,
-with the part of the forward pass that it needs; double backward is the gradient of the
-gradient, as the regularisers need it. Columns:
+The shapes are those of config F (skip generator, residual discriminator), or have the
+channels that are asked for. "epilogue unfused" is what styled_epilogue does in one
+pass, made of multiply, add and fused_bias_act. All is traced and the allocator keeps
+freed memory, as in training. Forward is one call; backward is the gradient in all
+inputs, with the part of the forward pass that it needs; double backward is the gradient
+of the gradient, as the regularisers need it. Columns:
 
 twin, XLA twin, compiled: median milliseconds; n/a where XLA does not compile the twin.
 copy: the limit: `tf.negative`, one pass of TensorFlow's own threads into a buffer of
@@ -22,6 +25,8 @@ import pathlib
 import re
 import sys
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -45,15 +50,17 @@ def main(argv):
     with cli.one_sentence():
         resolutions = parse_resolutions(flags.FLAGS.resolutions)
     from tfstylegan import ops  # TensorFlow takes seconds
+    from tfstylegan.training import allocator
 
+    allocator.keep_freed_memory()
     with cli.one_sentence(RuntimeError):
         ops.library.library()  # without it there is nothing to compare
     print(f"{ops.library.describe()}; {flags.FLAGS.dtype}, milliseconds\n")
     print(f"| {HEADER} |\n|---|" + "---:|" * HEADER.count("|"))
     for resolution in resolutions:
-        for name, shape, op in cases(flags.FLAGS.batch, resolution):
-            for row in measure(op, shape, pointwise=name.startswith("bias")):
-                label = f"{name} {'x'.join(map(str, shape))} {row[0]}"
+        for case in cases(flags.FLAGS.batch, resolution, flags.FLAGS.channels):
+            for row in measure(case):
+                label = f"{case.name} {'x'.join(map(str, case.shapes[0]))} {row[0]}"
                 print(f"| {' | '.join([label, *row[1:]])} |", flush=True)
 
 
@@ -70,8 +77,21 @@ def parse_resolutions(texts):
     return resolutions
 
 
-def cases(batch, resolution):
-    """[(name, shape of x, op of x and bias)] at one resolution of config F."""
+class Case(NamedTuple):
+    """An op, the shapes of x and its other arguments, and how much it must move."""
+
+    name: str
+    op: Callable
+    shapes: list  # of x, then the other arguments
+    # How often a tensor of the size of x is read or written in each pass; None for
+    # filters: in every pass one of the size of x and one of the size of y.
+    moves: tuple | None = None
+
+
+def cases(batch, resolution, channels):
+    """The cases at one resolution of config F."""
+    import tensorflow as tf
+
     from tfstylegan import ops
     from tfstylegan.ops import resample
 
@@ -79,54 +99,72 @@ def cases(batch, resolution):
         kernel = resample.setup_filter(_KERNEL)
         return ops.upfirdn2d(x, kernel, padding=[before] * 4, gain=gain)
 
+    def unfused(x, scale, noise, strength, bias):
+        x *= tf.cast(scale, x.dtype)[:, tf.newaxis, tf.newaxis, :]
+        x += tf.cast(noise * strength, x.dtype)
+        return ops.fused_bias_act(x, bias, act="lrelu")
+
     r, level = resolution, resolution.bit_length() - 3
-    c = fmaps.at_level(level, fmap_base=16384, fmap_min=1, fmap_max=512)
+    c = channels or fmaps.at_level(level, fmap_base=16384, fmap_min=1, fmap_max=512)
+    maps = [batch, r, r, c]
+    epilogue = [maps, [batch, c], [batch, r, r, 1], [], [c]]
+    # A gradient reads x and writes y, then reads y and dy and writes dx.
+    forward, gradient = 2, 2 + 3
+    # That of the epilogue also reads three and writes two for the gradient of the
+    # gradient in y and dy, and goes on from y to x.
     return [
-        ("blur G", [batch, r + 1, r + 1, c], lambda x, b: blur(x, 1, 4.0)),
-        ("blur D", [batch, r, r, c], lambda x, b: blur(x, 2, 1.0)),
-        (
+        Case("blur G", lambda x: blur(x, 1, 4.0), [[batch, r + 1, r + 1, c]]),
+        Case("blur D", lambda x: blur(x, 2, 1.0), [maps]),
+        Case(
             "up 2 RGB",
-            [batch, r // 2, r // 2, 3],
-            lambda x, b: resample.upsample_2d(x, _KERNEL),
+            lambda x: resample.upsample_2d(x, _KERNEL),
+            [[batch, r // 2, r // 2, 3]],
         ),
-        ("down 2", [batch, r, r, c], lambda x, b: resample.downsample_2d(x, _KERNEL)),
-        (
+        Case("up 2", lambda x: resample.upsample_2d(x, _KERNEL), [maps]),
+        Case("down 2", lambda x: resample.downsample_2d(x, _KERNEL), [maps]),
+        Case(
             "bias lrelu",
-            [batch, r, r, c],
             lambda x, b: ops.fused_bias_act(x, b, act="lrelu"),
+            [maps, [c]],
+            (forward, gradient, gradient),
         ),
+        Case(
+            "epilogue",
+            lambda *arguments: ops.styled_epilogue(*arguments, act="lrelu"),
+            epilogue,
+            (forward, gradient, gradient + 5 + 3),
+        ),
+        Case("epilogue unfused", unfused, epilogue, (forward, gradient, gradient + 8)),
     ]
 
 
-def measure(op, shape, pointwise):
+def measure(case):
     """One row of texts for each pass."""
     import tensorflow as tf
 
     from tfstylegan import ops, rng
 
-    x, bias = (
-        rng.normal(rng.seed(0, name), size, flags.FLAGS.dtype)
-        for name, size in (("x", shape), ("bias", shape[-1:]))
-    )
+    inputs = [
+        rng.normal(rng.seed(0, str(i)), shape, flags.FLAGS.dtype)
+        for i, shape in enumerate(case.shapes)
+    ]
+    x = inputs[0]
     with ops.implementation("reference"):
-        dy = tf.ones_like(op(x, bias))
+        dy = tf.ones_like(case.op(*inputs))
     arguments = {
-        "forward": (x, bias),
-        "backward": (x, bias, dy),
-        "double backward": (x, bias, dy, tf.ones_like(x)),
+        "forward": inputs,
+        "backward": [dy, *inputs],
+        "double backward": [tf.ones_like(x), dy, *inputs],
     }
-    # The gradients of a filter do not need its forward pass; those of the activation
-    # read x, write y, and read y again with another tensor.
-    once = (tf.size(x) + tf.size(dy)).numpy() * x.dtype.size
-    for name, given in arguments.items():
-        function = passes(op)[name]
+    for name, moves in zip(PASSES, case.moves or [None] * len(PASSES)):
+        function, given = passes(case.op)[name], arguments[name]
         traced = {
             "twin": trace(function, given, "reference"),
             "XLA": trace(function, given, "reference", jit_compile=True),
             "compiled": trace(function, given, "compiled"),
         }
-        size = once * 5 // 2 if pointwise and name != "forward" else once
-        buffer = tf.ones([size // 8])  # read and written: 4 + 4 bytes an element
+        elements = tf.size(x) * moves if moves else tf.size(x) + tf.size(dy)
+        buffer = tf.ones([elements.numpy() * x.dtype.size // 8])  # 4 + 4 bytes each
         copy = milliseconds(tf.function(tf.negative), [buffer])
         twin, xla, compiled = (f and milliseconds(f, given) for f in traced.values())
         yield (
@@ -142,20 +180,20 @@ def measure(op, shape, pointwise):
 
 
 def passes(op):
-    """{name: function of x, bias, then dy, then the cotangent of dx}."""
+    """{name: function of the arguments of op, before them dy, before that v of dx}."""
     import tensorflow as tf
 
-    def backward(x, bias, dy):
+    def backward(dy, *inputs):
         with tf.GradientTape() as tape:
-            tape.watch([x, bias])
-            y = op(x, bias)
-        return tape.gradient(y, [x, bias], dy)
+            tape.watch(inputs)
+            y = op(*inputs)
+        return tape.gradient(y, inputs, dy)
 
-    def double_backward(x, bias, dy, v):
+    def double_backward(v, dy, *inputs):
         with tf.GradientTape() as tape:
-            tape.watch([x, bias, dy])
-            dx = backward(x, bias, dy)[0]
-        return tape.gradient(dx, [x, bias, dy], v)
+            tape.watch([dy, *inputs])
+            dx = backward(dy, *inputs)[0]
+        return tape.gradient(dx, [dy, *inputs], v)
 
     return dict(zip(PASSES, (op, backward, double_backward)))
 
@@ -214,6 +252,7 @@ def _define_flags():
         ["8", "16", "32", "64", "128", "256"],
         "Sides of the feature maps.",
     )
+    flags.DEFINE_integer("channels", 0, "Of the feature maps; 0: as config F.", 0)
     flags.DEFINE_bool("quick", False, "Only the first resolution and 32.")
     flags.DEFINE_enum("dtype", "float32", DTYPES, "Type of the inputs.")
     flags.DEFINE_integer("repeats", 20, "Calls that are timed.", 1)

@@ -6,9 +6,7 @@ Prints images/s, seconds per kimg, peak memory and images/s per GFLOP/s of a flo
 matrix product measured in the same run, which compares machines of unlike speed.
 """
 
-import math
 import pathlib
-import resource
 import sys
 import time
 
@@ -16,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from absl import flags
+from training_cycles import Cycles, peak_gib
 
 from tfstylegan import cli
 
@@ -32,85 +31,24 @@ def main(argv):
     from tfstylegan.training import allocator
 
     allocator.keep_freed_memory()
-    bench = Bench(config)
-    bench.cycle()  # traces and warms up
+    cycles = Cycles(config)
+    cycles.run()  # traces and warms up
     gflops, seconds = [matmul_gflops()], []
     for _ in range(_CYCLES.value):
         start = time.perf_counter()
-        bench.cycle()
+        cycles.run()
         seconds.append(time.perf_counter() - start)
         gflops.append(matmul_gflops())
-    images = bench.cycle_steps * config.train.batch_size
+    images = cycles.steps_of_one * config.train.batch_size
     speed = images / np.median(seconds)
     name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     print(f"config                    {name}, ops: {ops.library.describe()}")
     print(f"images/s                  {speed:.2f}")
     print(f"seconds per kimg          {1000 / speed:.2f}")
-    print(f"of it by phase            {bench.phases(images)}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"peak memory               {peak:.2f} GiB")
+    print(f"of it by phase            {cycles.phases(images)}")
+    print(f"peak memory               {peak_gib():.2f} GiB")
     print(f"matrix product            {np.median(gflops):.0f} GFLOP/s")
     print(f"images/s per GFLOP/s      {speed / np.median(gflops):.4f}")
-
-
-class Bench:
-    """Training without reports: the real steps on random images."""
-
-    def __init__(self, config):
-        from tfstylegan.data import pipeline, sources
-        from tfstylegan.training import loop, state, steps
-
-        self.config = config
-        strategy = loop.mirrored_strategy(config)
-        with strategy.scope():
-            self.state = state.create(config, 0)
-        self.steps = steps.Steps(self.state, config, strategy)
-        size = (4 * config.train.batch_size, *config.data.image_size)
-        pixels = np.random.default_rng(0).integers(
-            256, size=(*size, config.data.channels), dtype=np.uint8
-        )
-        source = sources.ArraySource(
-            pixels,
-            np.zeros([len(pixels), 0], np.float32),
-            description="random pixels",
-            fingerprint="",
-        )
-        stream = pipeline.training_stream(
-            source, batch_size=config.train.batch_size, seed=0
-        )
-        self.batches = iter(strategy.experimental_distribute_dataset(stream))
-        loss = config.loss
-        self.cycle_steps = math.lcm(
-            loss.r1_interval if loss.r1_gamma else 1,
-            loss.pl_interval if loss.pl_weight else 1,
-        )
-        self.seconds = {}
-        self.cycles = 0
-
-    def cycle(self):
-        """All phases in their proportion."""
-        self.cycles += 1
-        if self.cycles == 2:
-            self.seconds.clear()  # without the first, which traces
-        for step in range(self.cycle_steps):
-            batch = self._timed("data", lambda: next(self.batches))
-            for name, phase in self.steps.phases(batch, step, cur_nimg=0):
-                self._timed(name, phase)
-
-    def _timed(self, name, function):
-        start = time.perf_counter()
-        result = function()
-        if name in ("g_main", "g_reg", "d_main", "d_reg"):
-            next(iter(result.values())).numpy()  # waits for the device
-        elapsed = time.perf_counter() - start
-        self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
-        return result
-
-    def phases(self, images):
-        """Seconds per kimg of each phase."""
-        kimg = images * (self.cycles - 1) / 1000
-        parts = [f"{name} {s / kimg:.2f}" for name, s in self.seconds.items()]
-        return ", ".join(parts)
 
 
 def matmul_gflops():

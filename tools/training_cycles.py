@@ -1,0 +1,72 @@
+"""Whole cycles of lazy regularisation, for the benchmarks: training without reports."""
+
+import math
+import resource
+import time
+
+import numpy as np
+
+
+class Cycles:
+    """The real steps of training on random images."""
+
+    def __init__(self, config):
+        from tfstylegan.data import pipeline, sources
+        from tfstylegan.training import loop, state, steps
+
+        self.config = config
+        strategy = loop.mirrored_strategy(config)
+        with strategy.scope():
+            self.state = state.create(config, 0)
+        self.steps = steps.Steps(self.state, config, strategy)
+        size = (4 * config.train.batch_size, *config.data.image_size)
+        pixels = np.random.default_rng(0).integers(
+            256, size=(*size, config.data.channels), dtype=np.uint8
+        )
+        source = sources.ArraySource(
+            pixels,
+            np.zeros([len(pixels), 0], np.float32),
+            description="random pixels",
+            fingerprint="",
+        )
+        stream = pipeline.training_stream(
+            source, batch_size=config.train.batch_size, seed=0
+        )
+        self.batches = iter(strategy.experimental_distribute_dataset(stream))
+        loss = config.loss
+        self.steps_of_one = math.lcm(
+            loss.r1_interval if loss.r1_gamma else 1,
+            loss.pl_interval if loss.pl_weight else 1,
+        )
+        self.seconds = {}
+        self.done = 0
+
+    def run(self):
+        """One cycle: all phases in their proportion."""
+        self.done += 1
+        if self.done == 2:
+            self.seconds.clear()  # without the first, which traces
+        for step in range(self.steps_of_one):
+            batch = self._timed("data", lambda: next(self.batches))
+            for name, phase in self.steps.phases(batch, step, cur_nimg=0):
+                self._timed(name, phase)
+
+    def _timed(self, name, function):
+        start = time.perf_counter()
+        result = function()
+        if name in ("g_main", "g_reg", "d_main", "d_reg"):
+            next(iter(result.values())).numpy()  # waits for the device
+        elapsed = time.perf_counter() - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
+        return result
+
+    def phases(self, images):
+        """Seconds per kimg of each phase."""
+        kimg = images * (self.done - 1) / 1000
+        parts = [f"{name} {s / kimg:.2f}" for name, s in self.seconds.items()]
+        return ", ".join(parts)
+
+
+def peak_gib():
+    """Peak of this process' resident memory."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
