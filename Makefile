@@ -4,17 +4,19 @@
 # make ops    build the compiled ops beforehand, into the package
 # make fuzz   20,000 random calls of the ops under sanitizers
 # make bazel  bazel-bin/tfstylegan_ops.so and the library for model servers, offline
+# make parity the tests' numbers of tensorflow-addons, computed again (Python 3.11 only)
 # Options: PYTHON=python3.12  VENV=folder  DEMO_DIR=folder
 
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_DIR ?= runs/digits32
+PARITY_VENV ?= .venv-parity
 
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check -c constraints.txt
 PINS := pyproject.toml setup.py constraints.txt
 
-.PHONY: help demo test lint bench ops fuzz bazel clean
+.PHONY: help demo test lint bench ops fuzz bazel parity clean
 .DELETE_ON_ERROR:
 
 help:
@@ -52,6 +54,9 @@ fuzz: $(VENV)/.installed-test
 bazel: $(VENV)/.installed
 	PYTHON=$(abspath $(PY)) bazel build //:tfstylegan_ops //:tfstylegan_ops.so
 
+parity: $(PARITY_VENV)/.installed
+	$(PARITY_VENV)/bin/python -W ignore tests/parity/make_numbers.py --check
+
 clean:
 	rm -f tfstylegan/ops/tfstylegan_ops-*.so
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -65,6 +70,15 @@ $(VENV)/.installed: $(VENV)/.created $(PINS)
 $(VENV)/.installed-test: $(VENV)/.created $(PINS)
 	$(PIP_INSTALL) -e '.[test]'
 	@touch $@ $(VENV)/.installed
+
+# TensorFlow 2.15 and tensorflow-addons, which do not work beside ours.
+$(PARITY_VENV)/.installed: tests/parity/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
+	  || { echo "tensorflow-addons needs Python 3.11, which $(PYTHON) is not: name" \
+	       "that one, as in make parity PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(PARITY_VENV)
+	$(PARITY_VENV)/bin/python -m pip install --disable-pip-version-check -r $<
+	@touch $@
 
 $(VENV)/.created:
 	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON) here:" \

@@ -4,6 +4,8 @@ Torch: convolutions OIHW, dense [out, in]. TensorFlow: HWIO, dense [in, out],
 `mod_bias` without the 1 that ours and torch's hold.
 """
 
+import re
+
 import numpy as np
 
 
@@ -141,3 +143,70 @@ def torch_from_tensorflow(arrays, prefix):
                 value = value + 1
             result[f"{block}.{torch_module}.{fields.get(field, field)}"] = value
     return result
+
+
+class StyleGAN1Weights:
+    """Assigns variables stored under the names of TensorFlow StyleGAN.
+
+    Convolutions HWIO, dense [in, out]; flattened features in the order C, H, W.
+    """
+
+    def __init__(self, arrays, prefix):
+        self.arrays, self.prefix, self.used = arrays, prefix, set()
+
+    def get(self, name):
+        self.used.add(name)
+        return self.arrays[f"{self.prefix}{name}"]
+
+    def unused(self):
+        stored = [key for key in self.arrays if key.startswith(self.prefix)]
+        return {key[len(self.prefix) :] for key in stored} - self.used
+
+    def weight(self, layer, name):
+        kernel = self.get(f"{name}/weight")
+        size = re.match(r".*?(\d+)x\d+/Conv0_up", name)
+        if size and int(size[1]) >= 128:  # the fused form reverses it in space
+            kernel = kernel[::-1, ::-1]
+        layer.kernel.assign(kernel)
+
+    def layer(self, layer, name):
+        self.weight(layer, name)
+        layer.bias.assign(self.get(f"{name}/bias"))
+
+    def epilogue(self, layer, name, number):
+        layer.bias.assign(self.get(f"{name}/bias"))
+        layer.noise.strength.assign(self.get(f"{name}/Noise/weight"))
+        fixed = self.get(f"G_synthesis/noise{number}")
+        layer.noise.fixed.assign(fixed.transpose(0, 2, 3, 1))
+        self.layer(layer.adain.affine, f"{name}/StyleMod")
+
+    def generator(self, generator):
+        mapping, synthesis = generator.mapping, generator.synthesis
+        generator.w_avg.assign(self.get("dlatent_avg"))
+        generator.grow(float(self.get("G_synthesis/lod")))
+        self.get("lod")
+        for i, layer in enumerate(mapping.dense):
+            self.layer(layer, f"G_mapping/Dense{i}")
+        const = self.get("G_synthesis/4x4/Const/const").transpose(0, 2, 3, 1)
+        synthesis.start.const.assign(const)
+        self.epilogue(synthesis.start, "G_synthesis/4x4/Const", 0)
+        for i, layer in enumerate(synthesis.styled_layers[1:], start=1):
+            side = 4 << (i // 2)
+            name = f"G_synthesis/{side}x{side}/{'Conv1' if i % 2 else 'Conv0_up'}"
+            name = name if i > 1 else "G_synthesis/4x4/Conv"
+            self.weight(layer.conv, name)
+            self.epilogue(layer, name, i)
+        for lod, layer in enumerate(reversed(synthesis.to_rgb)):
+            self.layer(layer, f"G_synthesis/ToRGB_lod{lod}")
+
+    def discriminator(self, discriminator):
+        discriminator.grow(float(self.get("lod")))
+        for i in range(discriminator.doublings):
+            side = 8 << i
+            self.layer(discriminator.convs[i], f"{side}x{side}/Conv0")
+            self.layer(discriminator.down_convs[i], f"{side}x{side}/Conv1_down")
+        for lod, layer in enumerate(reversed(discriminator.from_rgb)):
+            self.layer(layer, f"FromRGB_lod{lod}")
+        self.layer(discriminator.last_conv, "4x4/Conv")
+        self.layer(discriminator.dense, "4x4/Dense0")
+        self.layer(discriminator.output_layer, "4x4/Dense1")

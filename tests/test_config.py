@@ -73,7 +73,14 @@ WRONG = [
     ("data.base_grid", (0, 4)),
     ("data.base_grid", (4, -4)),
     ("data.channels", 0),
-    ("generator.architecture", "growing"),
+    ("generator.architecture", "progressive"),
+    ("generator.block", "stylegan2"),
+    ("generator.styles", False),
+    ("generator.noise", False),
+    ("generator.const_input", False),
+    ("generator.pixel_norm", True),
+    ("generator.spectral_norm", True),
+    ("generator.mapping_act", "relu"),
     ("generator.conditioning", "acgan"),
     ("generator.z_dim", 0),
     ("generator.w_dim", 0),
@@ -91,7 +98,9 @@ WRONG = [
     ("generator.style_mixing_prob", NAN),
     ("generator.w_avg_decay", 1.5),
     ("discriminator.architecture", ""),
+    ("discriminator.block", "modulated"),
     ("discriminator.conditioning", "projection"),
+    ("discriminator.conditioning", "progan"),
     ("discriminator.mapping_layers", -1),
     ("discriminator.fmap_base", 0),
     ("discriminator.fmap_min", 513),
@@ -103,7 +112,13 @@ WRONG = [
     ("discriminator.mbstd_num_features", 1024),
     ("loss.r1_gamma", -1.0),
     ("loss.r1_gamma", NAN),
+    ("loss.g_loss", "hinge"),
+    ("loss.d_loss", "wgan"),
     ("loss.r1_interval", 0),
+    ("loss.r2_gamma", -1.0),
+    ("loss.gp_lambda", INF),
+    ("loss.gp_target", 0.0),
+    ("loss.gp_drift", -0.001),
     ("loss.pl_weight", -1.0),
     ("loss.pl_interval", 0),
     ("loss.pl_decay", 2.0),
@@ -128,6 +143,21 @@ WRONG = [
     ("train.grid", (0, 8)),
     ("train.metric_ticks", 0),
     ("train.metric_images", 1),
+    ("train.d_steps", 0),
+    ("growing.initial_resolution", 2),
+    ("growing.initial_resolution", 48),
+    ("growing.initial_resolution", 64),
+    ("growing.train_kimg", -1.0),
+    ("growing.fade_kimg", INF),
+    ("growing.minibatch_repeats", 0),
+    ("growing.batch_size", ((8, 256), (8, 128))),
+    ("growing.batch_size", ((12, 256),)),
+    ("growing.batch_size", ((0, 256),)),
+    ("growing.batch_size", ((8, 0),)),
+    ("growing.batch_size", ((32, 30),)),
+    ("growing.lr", ((1024, 0.0),)),
+    ("growing.lr", ((1024, INF),)),
+    ("growing.tick_kimg", ((32, 0.03),)),
 ]
 
 
@@ -188,6 +218,114 @@ def test_tuples_keep_their_length_and_item_type():
     changed("generator.resample_kernel", (1, 2, 1)).validate()
 
 
+def test_tables_hold_pairs_of_their_types():
+    for value in (((8, 256.0),), ((8,),), (8, 256), ((8.0, 256),), ([8, 256],)):
+        with pytest.raises(ValueError, match="config.growing.batch_size must be tuple"):
+            changed("growing.batch_size", value).validate()
+    changed("growing.lr", ((128, 1), (4096, 0.003))).validate()
+
+
+def stylegan_config():
+    config = config_lib.Config()
+    config.generator.block, config.discriminator.block = "adain", "stylegan"
+    for network in (config.generator, config.discriminator):
+        network.architecture, network.resample_kernel = "growing", (1, 2, 1)
+    return config
+
+
+@pytest.mark.parametrize("where", ["generator", "discriminator"])
+def test_blocks_of_stylegan_are_for_growing_networks(where):
+    config = stylegan_config()
+    getattr(config, where).architecture = "skip"
+    match = (
+        f"{where}.architecture must be 'growing' with {where}.block '.*'; got 'skip'"
+    )
+    with pytest.raises(ValueError, match=match):
+        config.validate()
+
+
+@pytest.mark.parametrize("where", ["generator", "discriminator"])
+def test_blur_of_stylegan_has_an_odd_number_of_taps(where):
+    config = stylegan_config().validate()
+    for taps in ((1,), (1, 4, 6, 4, 1)):
+        getattr(config, where).resample_kernel = taps
+        config.validate()
+    for taps in ((1, 3, 3, 1), (1, -2, 1), ()):
+        getattr(config, where).resample_kernel = taps
+        with pytest.raises(ValueError, match=f"{where}.resample_kernel must .* odd"):
+            config.validate()
+
+
+def test_switches_of_adain_make_every_row_of_table_1():
+    config = stylegan_config()
+    switches = ("noise", "const_input", "styles", "pixel_norm")
+    for name, value in zip(switches, (False, False, False, True), strict=True):
+        setattr(config.generator, name, value)
+        config.validate()
+    config.generator.const_input = True
+    with pytest.raises(ValueError, match="const_input must be False without gen"):
+        config.validate()
+
+
+def growing_config():
+    """Batches and rates of StyleGAN at 1024x1024 on 8 GPUs."""
+    config = changed("data.resolution", 1024)
+    config.generator.architecture = config.discriminator.architecture = "growing"
+    config.growing.initial_resolution = 8
+    config.growing.batch_size = ((4, 512), (8, 256), (16, 128), (32, 64), (64, 32))
+    config.growing.lr = ((128, 0.0015), (256, 0.002), (512, 0.003), (1024, 0.003))
+    config.growing.tick_kimg = ((8, 140.0), (1024, 20.0))
+    config.optimizer.g_lr, config.optimizer.d_lr = 0.001, 0.0005
+    return config
+
+
+def test_oracle_values_at_each_resolution():
+    config = growing_config().validate()
+    assert config.resolutions == [8, 16, 32, 64, 128, 256, 512, 1024]
+    now = {r: config.at_resolution(r) for r in config.resolutions}
+    batches = [now[r].batch_size for r in config.resolutions]
+    assert batches == [256, 128, 64, 32, 32, 32, 32, 32]
+    assert [now[r].g_lr for r in (8, 64, 128, 256, 512)] == [
+        *(0.001, 0.001, 0.0015, 0.002, 0.003)
+    ]
+    assert [now[r].d_lr for r in (8, 1024)] == [0.0005, 0.003]
+    assert [now[r].tick_kimg for r in (8, 16, 1024)] == [140, 4, 20]
+    assert config_lib.from_json(config.to_json()) == config
+    config.growing.initial_resolution = 0
+    assert config.validate().resolutions == [1024]
+
+
+@pytest.mark.parametrize(
+    "path, value, message",
+    [
+        ("generator.architecture", "skip", "generator.architecture must be 'growing'"),
+        ("discriminator.architecture", "orig", "discriminator.architecture must be"),
+        ("growing.batch_size", ((16, 6),), "growing.batch_size .* 4 .resolution 16.;"),
+        ("train.batch_size", 30, r"train.batch_size .* 4 \(resolution 128\); got 30"),
+        ("loss.pl_batch_shrink", 3, "growing.batch_size .* = 3 .resolution 8."),
+        ("growing.tick_kimg", ((16, 0.1),), "tick_kimg .* 0.128 .resolution 16."),
+        ("train.tick_kimg", 0.1, "train.tick_kimg .* 0.128 .resolution 16.; got 0.1"),
+    ],
+)
+def test_what_cannot_work_at_some_resolution_is_told(path, value, message):
+    config = growing_config()
+    section, name = path.split(".")
+    setattr(getattr(config, section), name, value)
+    with pytest.raises(ValueError, match=message):
+        config.validate()
+
+
+def test_a_resolution_needs_some_time():
+    config = changed("growing.train_kimg", 0.0).validate()
+    config.growing.fade_kimg = 0.0
+    with pytest.raises(
+        ValueError, match="growing.fade_kimg must be at least .*got 0.0"
+    ):
+        config.validate()
+    config.growing.train_kimg = 1.0
+    config.validate()
+
+
 def test_mapping_layers_zero_needs_equal_widths():
     config = changed("generator.mapping_layers", 0)
     config.validate()
@@ -201,9 +339,11 @@ def test_mapping_layers_zero_is_for_networks_without_labels():
     config.data.labels = True
     for conditioning in ("stylegan2", "ada"):
         config.generator.conditioning = conditioning
-        match = "generator.mapping_layers must be at least 1 with data.labels; got 0"
+        match = "generator.mapping_layers must be at least 1 with data.labels that"
         with pytest.raises(ValueError, match=match):
             config.validate()
+    config.generator.conditioning = "progan"
+    config.validate()
     config.generator.mapping_layers = 1
     config.discriminator.mapping_layers = 0  # a label's embedding needs none
     config.validate()

@@ -4,11 +4,13 @@ import inspect
 
 import keras
 import numpy as np
+import oracles
 import pytest
 import tensorflow as tf
 from conftest import load_golden
 
 from tfstylegan.layers import (
+    adain,
     equalized,
     minibatch_stddev,
     modulated_conv,
@@ -169,6 +171,49 @@ def test_oracle_equalized_conv(size, resampling, act, gain, use_bias):
     assert relative(y.numpy(), expected) < 1e-5
 
 
+@pytest.mark.parametrize("act, gain", [("lrelu", 1.0), ("linear", 0.7)])
+def test_oracle_gain_in_the_kernel_and_behind_the_activation(act, gain):
+    """The kernel's gain is before the bias, the other one after the activation."""
+    x = np.random.normal(size=(2, 3, 5, 4)).astype(np.float32)
+    options = {"act": act, "gain": gain, "kernel_gain": 1.7}
+    conv = equalized.EqualizedConv2D(3, 1, **options)
+    dense = equalized.EqualizedDense(3, lr_mul=0.1, **options)
+    for layer, inputs, lr_mul in ((conv, x, 1), (dense, x[:, 0, 0], 0.1)):
+        layer.build(inputs.shape)
+        random_weights(layer)
+        kernel = layer.kernel.numpy().reshape(4, 3) * lr_mul / np.sqrt(4)
+        expected = 1.7 * inputs @ kernel + layer.bias.numpy() * lr_mul
+        if act == "lrelu":
+            expected = oracles.lrelu(expected)
+        assert relative(layer(inputs).numpy(), gain * expected) < 1e-5
+
+
+@pytest.mark.parametrize("resampling", ["up", "down"])
+@pytest.mark.parametrize("blur", [None, (1,), (1, 2, 1), (1, 4, 6, 4, 1)])
+@pytest.mark.parametrize("size", [1, 3])
+def test_oracle_blurred_convolution_of_stylegan(resampling, blur, size):
+    """Nearest, convolution, blur; or blur, convolution, mean: borders included."""
+    x = np.random.normal(size=(2, 4, 6, 3)).astype(np.float32)
+    layer = equalized.EqualizedConv2D(
+        5,
+        size,
+        resampling=resampling,
+        resample_kernel=(1, 1),
+        blur_kernel=blur,
+        use_bias=False,
+    )
+    layer.build(x.shape)
+    kernel = layer.kernel.numpy() / np.sqrt(size * size * 3)
+    y, taps = x.astype(np.float64), blur or (1,)
+    if resampling == "up":
+        y = oracles.conv2d(oracles.repeat(y, 2), kernel, size // 2)
+        y = oracles.blur(y, taps)
+    else:
+        y = oracles.conv2d(oracles.blur(y, taps), kernel, size // 2)
+        y = oracles.box(y, 2)
+    assert relative(layer(x).numpy(), y) < 1e-5
+
+
 # Modulated convolution.
 
 
@@ -288,6 +333,59 @@ def test_noise_is_one_strength_times_one_map_for_all_channels():
     for maps in (np.random.normal(size=(4, 3, 5, 1)), layer.fixed.numpy()):
         y = layer(x, maps.astype(np.float32))
         np.testing.assert_allclose(y, x - 0.25 * maps, rtol=1e-5, atol=1e-6)
+
+
+def test_noise_per_channel_has_a_strength_for_each():
+    layer = noise.NoiseInput(per_channel=True, seed=5)
+    x = np.random.normal(size=(4, 3, 5, 2)).astype(np.float32)
+    layer.build(x.shape)
+    np.testing.assert_array_equal(layer.strength.numpy(), [0, 0])
+    layer.strength.assign([-0.25, 2])
+    maps = np.random.normal(size=(4, 3, 5, 1)).astype(np.float32)
+    y = layer(x, maps).numpy()
+    for channel, strength in enumerate([-0.25, 2]):
+        expected = x[..., channel] + strength * maps[..., 0]
+        np.testing.assert_allclose(y[..., channel], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_oracle_instance_norm():
+    x = np.random.normal(size=(2, 3, 5, 4)) * [1, 100, 0.01, 1] + [0, 5, 10, -1]
+    y = normalization.InstanceNorm()(x.astype(np.float32)).numpy()
+    for n, c in np.ndindex(2, 4):
+        values = x[n, ..., c].astype(np.float32).astype(np.float64)
+        deviation = np.sqrt(np.mean((values - np.mean(values)) ** 2) + 1e-8)
+        expected = (values - np.mean(values)) / deviation
+        np.testing.assert_allclose(y[n, ..., c], expected, atol=1e-4)
+    factor = normalization.inverse_deviation(tf.constant(x)).numpy()
+    expected = 1 / np.sqrt(np.var(x, axis=(1, 2)) + 1e-8)
+    np.testing.assert_allclose(factor, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [normalization.PixelNorm, normalization.InstanceNorm])
+def test_half_precision_norms_neither_overflow_nor_divide_by_zero(layer):
+    """Squares of 300 are beyond float16; 1e-8 is 0 there."""
+    norm = layer(dtype="float16")
+    assert not np.any(norm(np.zeros([1, 2, 2, 3], np.float16)))
+    x = 300 * np.random.normal(size=(2, 4, 4, 3)).astype(np.float16)
+    expected = layer()(x.astype(np.float32)).numpy()
+    assert relative(norm(x).numpy().astype(np.float32), expected) < 2e-3
+
+
+def test_oracle_adain():
+    x = np.random.normal(size=(2, 3, 5, 4)).astype(np.float32)
+    w = np.random.normal(size=(2, 7)).astype(np.float32)
+    layer = adain.AdaIN(seed=1)
+    layer.build(x.shape, w.shape)
+    np.testing.assert_array_equal(layer.affine.bias.numpy(), np.zeros(8))
+    random_weights(layer)
+    style = w @ layer.affine.kernel.numpy() / np.sqrt(7) + layer.affine.bias.numpy()
+    expected = np.zeros(x.shape)
+    for n, c in np.ndindex(2, 4):
+        values = x[n, ..., c].astype(np.float64)
+        expected[n, ..., c] = (values - values.mean()) / np.sqrt(values.var() + 1e-8)
+        expected[n, ..., c] *= 1 + style[n, c]
+        expected[n, ..., c] += style[n, 4 + c]
+    assert relative(layer(x, w).numpy(), expected) < 1e-5
 
 
 @pytest.mark.parametrize("shape", [(4, 9), (2, 3, 5), (2, 3, 4, 6)])
@@ -416,6 +514,18 @@ def test_minibatch_stddev_same_numbers_in_a_graph_of_unknown_batch(jit):
         (lambda: equalized.EqualizedDense(4, lr_mul=NAN), "lr_mul must be .*got nan"),
         (lambda: equalized.EqualizedConv2D(4, gain=0), "gain must be .*not 0; got 0"),
         (lambda: equalized.EqualizedConv2D(4, gain=NAN), "gain must be .*got nan"),
+        (
+            lambda: equalized.EqualizedDense(4, kernel_gain=0),
+            "kernel_gain must be .*not 0; got 0",
+        ),
+        (
+            lambda: equalized.EqualizedConv2D(4, blur_kernel=(1, 2, 1)),
+            "blur_kernel must .*None without resampling; got",
+        ),
+        (
+            lambda: equalized.EqualizedConv2D(4, resampling="up", blur_kernel=(1, 1)),
+            "blur_kernel must hold an odd number of taps",
+        ),
         (lambda: modulated_conv.ModulatedConv2D(0), "filters must be .*got 0"),
         (lambda: modulated_conv.ModulatedConv2D(4, 4), "kernel_size must be .*got 4"),
         (lambda: minibatch_stddev.MinibatchStddev(0), "group_size must be .*got 0"),
@@ -451,7 +561,19 @@ LAYERS = {
         [(4, 6, 8, 3), (4, 5)],
     ),
     "noise": (noise.NoiseInput(seed=1), [(4, 6, 8, 3), (4, 6, 8, 1)]),
+    "noise_per_channel": (
+        noise.NoiseInput(per_channel=True, seed=1),
+        [(4, 6, 8, 3), (4, 6, 8, 1)],
+    ),
+    "blurred_up": (
+        equalized.EqualizedConv2D(
+            6, resampling="up", resample_kernel=(1, 1), blur_kernel=(1, 2, 1), seed=1
+        ),
+        [(4, 6, 8, 3)],
+    ),
     "pixel_norm": (normalization.PixelNorm(), [(4, 5)]),
+    "instance_norm": (normalization.InstanceNorm(), [(4, 6, 8, 3)]),
+    "adain": (adain.AdaIN(seed=1), [(4, 6, 8, 3), (4, 5)]),
     "stddev": (minibatch_stddev.MinibatchStddev(2, 3), [(4, 6, 8, 3)]),
 }
 

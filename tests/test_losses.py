@@ -238,3 +238,90 @@ def test_oracle_logistic_losses():
     )
     both = losses.discriminator_logistic(logits, -logits)
     np.testing.assert_allclose(both, 2 * expected, rtol=1e-5)
+
+
+def test_oracle_other_adversarial_losses():
+    real, fake = np.random.normal(size=(2, 50, 1)) * 3
+    sigmoid = 1 / (1 + np.exp(-fake[:, 0]))
+    minimax = losses.generator_saturating(fake)
+    np.testing.assert_allclose(minimax, np.log(1 - sigmoid))
+    np.testing.assert_allclose(losses.generator_wasserstein(fake), -fake[:, 0])
+    wasserstein = losses.discriminator_wasserstein(real, fake)
+    np.testing.assert_allclose(wasserstein, fake[:, 0] - real[:, 0])
+    hinge = losses.discriminator_hinge(real, fake)
+    pairs = zip(real[:, 0], fake[:, 0], strict=True)
+    expected = [max(0, 1 + f) + max(0, 1 - r) for r, f in pairs]
+    np.testing.assert_allclose(hinge, expected)
+    np.testing.assert_allclose(losses.drift_penalty(real), real[:, 0] ** 2)
+
+
+def test_gradients_of_the_minimax_losses_differ_as_published():
+    """Saturating: -sigmoid(f). Non-saturating: -sigmoid(-f), strong where D is sure."""
+    logits = tf.constant(np.linspace(-6, 6, 7)[:, np.newaxis])
+    sigmoid = 1 / (1 + np.exp(-logits.numpy()))
+    for loss, expected in (
+        (losses.generator_saturating, -sigmoid),
+        (losses.generator_nonsaturating, sigmoid - 1),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            total = tf.reduce_sum(loss(logits))
+        np.testing.assert_allclose(tape.gradient(total, logits), expected)
+
+
+def bowl(weight):
+    """D(x) = sum(weight x^2) / 2, of which the gradient is weight x."""
+    return lambda x: tf.reduce_sum(weight * x**2, axis=(1, 2, 3))[:, tf.newaxis] / 2
+
+
+@pytest.mark.parametrize("target", [1.0, 7.5])
+def test_oracle_gradient_penalty(target):
+    weight = np.random.normal(size=(3, 4, 2))
+    real, fake = np.random.normal(size=(2, 6, 3, 4, 2))
+    factors = np.random.uniform(size=(6, 1, 1, 1))
+    penalty = losses.gradient_penalty(
+        bowl(weight), tf.constant(real), tf.constant(fake), factors, target
+    )
+    expected = []
+    for n in range(6):
+        t = factors[n, 0, 0, 0]
+        norm = np.linalg.norm(np.ravel(weight * ((1 - t) * real[n] + t * fake[n])))
+        expected.append((norm - target) ** 2 / target**2)
+    np.testing.assert_allclose(penalty, expected)
+
+
+def test_oracle_r2_is_the_same_penalty_at_generated_images():
+    weight = np.random.normal(size=(3, 4, 2))
+    fake = np.random.normal(size=(6, 3, 4, 2))
+    penalty, logits = losses.r1_penalty(bowl(weight), tf.constant(fake))
+    np.testing.assert_allclose(penalty, np.sum((weight * fake) ** 2, axis=(1, 2, 3)))
+    values = np.sum(weight * fake**2, axis=(1, 2, 3)) / 2
+    np.testing.assert_allclose(logits[:, 0], values)
+
+
+def test_gradient_of_gradient_penalty_against_differences():
+    real, fake = (tf.constant(x) for x in np.random.normal(size=(2, 2, 4, 4, 2)))
+    factors = np.random.uniform(size=(2, 1, 1, 1))
+    kernel = np.random.normal(size=(3, 3, 2, 4))
+
+    def penalty(kernel):
+        def discriminate(x):
+            y = tf.nn.softplus(tf.nn.conv2d(x, kernel, 1, "SAME"))
+            return tf.reduce_sum(y, axis=(1, 2, 3))[:, tf.newaxis]
+
+        return tf.reduce_sum(
+            losses.gradient_penalty(discriminate, real, fake, factors, 3.0)
+        )
+
+    analytic, numeric = tf.test.compute_gradient(penalty, [kernel], delta=1e-5)
+    np.testing.assert_allclose(analytic[0], numeric[0], rtol=1e-5, atol=1e-6)
+    assert np.max(np.abs(analytic[0])) > 1e-2
+
+
+def test_gradient_penalty_of_a_flat_discriminator_is_finite():
+    weight = tf.Variable(tf.zeros([2, 2, 1]))
+    images = tf.ones([3, 2, 2, 1])
+    with tf.GradientTape() as tape:
+        penalty = losses.gradient_penalty(bowl(weight), images, images, 0.5)
+    np.testing.assert_allclose(penalty, np.ones(3))
+    assert np.all(np.isfinite(tape.gradient(penalty, weight)))

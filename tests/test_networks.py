@@ -14,37 +14,65 @@ import tensorflow as tf
 from tfstylegan import config as config_lib
 from tfstylegan import rng
 from tfstylegan.networks import (
+    adain_blocks,
     build,
     discriminator_blocks,
     generator,
+    label_projection,
     mapping,
-    synthesis_blocks,
+    modulated_blocks,
+    normalized_blocks,
     synthesis_skip,
+    synthesis_trunk,
 )
 
 ARCHITECTURES = ("orig", "skip", "resnet")
+# Other blocks: StyleGAN2's figure 2c, StyleGAN, ProGAN (StyleGAN's table 1, row A).
+PROGAN = {"styles": False, "noise": False, "const_input": False, "pixel_norm": True}
+STYLEGAN = {"architecture": "growing", "resample_kernel": (1, 2, 1)}
+FAMILIES = {
+    **{
+        name: ({"architecture": name}, {"architecture": name}) for name in ARCHITECTURES
+    },
+    "growing": ({"architecture": "growing"}, {"architecture": "growing"}),
+    "normalized": ({"block": "normalized"}, {}),
+    "adain": ({**STYLEGAN, "block": "adain"}, {**STYLEGAN, "block": "stylegan"}),
+    "spectral": (
+        {**STYLEGAN, "block": "adain", "spectral_norm": True},
+        {"spectral_norm": True},
+    ),
+    "progan": (
+        {**STYLEGAN, **PROGAN, "block": "adain", "resample_kernel": (1,)},
+        {**STYLEGAN, "block": "stylegan", "resample_kernel": (1,)},
+    ),
+}
 LABELS = 3
 Z, W = 5, 6
 
 
-def small_config(architecture="skip", conditioning="stylegan2", **data):
+def small_config(family="skip", conditioning="stylegan2", **data):
     config = config_lib.Config()
     config.data.resolution = 16
     config.generator.z_dim, config.generator.w_dim = Z, W
     config.generator.mapping_layers = config.discriminator.mapping_layers = 2
-    for network in (config.generator, config.discriminator):
-        network.architecture = architecture
+    networks = (config.generator, config.discriminator)
+    for network, options in zip(networks, FAMILIES[family], strict=True):
         network.conditioning = conditioning
         network.fmap_base, network.fmap_max = 64, 8
+        for name, value in options.items():
+            setattr(network, name, value)
+    if conditioning == "progan":
+        config.discriminator.conditioning = "stylegan2"
     for name, value in data.items():
         setattr(config.data, name, value)
     return config.validate()
 
 
 def random_weights(network):
-    """Gives every weight other numbers than it starts with."""
+    """Gives every weight other numbers than it starts with, but keeps the lod."""
     for variable in network.weights:
-        variable.assign(np.random.normal(size=variable.shape))
+        if variable.name != "lod":
+            variable.assign(np.random.normal(size=variable.shape))
 
 
 def latents(count=4):
@@ -60,17 +88,30 @@ NETWORKS = [
     for kind in ("generator", "discriminator")
     for architecture in ARCHITECTURES
     for conditioning in (None, "stylegan2", "ada")
+] + [
+    ("generator", "growing", None),
+    ("generator", "normalized", None),
+    ("generator", "adain", "stylegan2"),
+    ("generator", "progan", "progan"),
+    ("discriminator", "growing", None),
+    ("discriminator", "adain", "stylegan2"),
+    ("generator", "spectral", None),
+    ("discriminator", "spectral", "stylegan2"),
 ]
 
 
 class Case:
-    """One network with its inputs."""
+    """One network with its inputs; growing ones are in the middle of a fade."""
 
-    def __init__(self, kind, architecture, conditioning):
-        config = small_config(architecture, conditioning or "stylegan2")
+    def __init__(self, kind, family, conditioning):
+        config = small_config(family, conditioning or "stylegan2")
         label_dim = LABELS if conditioning else 0
         make = getattr(build, f"build_{kind}")
         self.network = make(config, label_dim)
+        self.lods = [0]
+        if getattr(config, kind).architecture == "growing":
+            self.lods = [1.5, 0.5]  # together they use every weight
+            self.network.grow(0.5)
         self.options = {"noise_mode": "const"} if kind == "generator" else {}
         first = latents() if kind == "generator" else np.random.normal(size=IMAGES)
         self.inputs = [tf.constant(first, tf.float32)]
@@ -136,13 +177,18 @@ def test_conformance_graph_of_unknown_batch(case):
 
 def test_conformance_every_weight_matters(case):
     """Each trainable weight has a gradient: none is made and then left out."""
-    with tf.GradientTape() as tape:
-        y = case()
-        total = tf.reduce_sum(y * np.random.normal(size=y.shape))
     variables = case.network.trainable_variables
-    gradients = tape.gradient(total, [variable.value for variable in variables])
-    for variable, gradient in zip(variables, gradients, strict=True):
-        assert gradient is not None and np.any(gradient != 0), variable.path
+    left_out = {variable.path for variable in variables}
+    for lod in case.lods:
+        case.network.grow(lod)
+        with tf.GradientTape() as tape:
+            y = case()
+            total = tf.reduce_sum(y * np.random.normal(size=y.shape))
+        gradients = tape.gradient(total, [variable.value for variable in variables])
+        for variable, gradient in zip(variables, gradients, strict=True):
+            if gradient is not None and np.any(gradient != 0):
+                left_out.discard(variable.path)
+    assert not left_out
 
 
 def test_conformance_labels_are_needed_and_used(case):
@@ -189,14 +235,38 @@ PARTS = {
         [(4, 5), (4, 3)],
     ),
     "styled_conv": (
-        lambda: synthesis_blocks.StyledConv(6, gain=0.9, seed=1),
+        lambda: modulated_blocks.StyledConv(6, gain=0.9, seed=1),
         [(4, 3, 5, 7), (4, 6), (4, 3, 5, 1)],
     ),
     "styled_conv_up": (
-        lambda: synthesis_blocks.StyledConv(6, up=True, resample_kernel=(1, 2, 1)),
+        lambda: modulated_blocks.StyledConv(6, up=True, resample_kernel=(1, 2, 1)),
         [(4, 3, 5, 7), (4, 6), (1, 6, 10, 1)],
     ),
-    "to_rgb": (lambda: synthesis_blocks.ToRGB(3, seed=1), [(4, 3, 5, 7), (4, 6)]),
+    "normalized_conv": (
+        lambda: normalized_blocks.NormalizedConv(6, up=True, seed=1),
+        [(4, 3, 5, 7), (4, 6), (4, 6, 10, 1)],
+    ),
+    "adain_start": (
+        lambda: adain_blocks.AdainStart((3, 5, 7), seed=1),
+        [(4, 6), (1, 3, 5, 1)],
+    ),
+    "dense_start": (
+        lambda: adain_blocks.AdainStart((3, 5, 7), const_input=False, seed=1),
+        [(4, 6), (4, 3, 5, 1)],
+    ),
+    "adain_conv": (
+        lambda: adain_blocks.AdainConv(6, pixel_norm=True, seed=1),
+        [(4, 3, 5, 7), (4, 6), (4, 3, 5, 1)],
+    ),
+    "adain_conv_up": (
+        lambda: adain_blocks.AdainConv(6, up=True, use_noise=False, seed=1),
+        [(4, 3, 5, 7), (4, 6), (4, 6, 10, 1)],
+    ),
+    "plain_to_rgb": (
+        lambda: adain_blocks.PlainToRGB(3, seed=1),
+        [(4, 3, 5, 7), (4, 6)],
+    ),
+    "to_rgb": (lambda: modulated_blocks.ToRGB(3, seed=1), [(4, 3, 5, 7), (4, 6)]),
     "synthesis": (
         lambda: synthesis_skip.SkipSynthesis(
             w_dim=6, base_grid=(3, 2), doublings=1, channels=2, fmap_max=4, seed=1
@@ -204,7 +274,7 @@ PARTS = {
         [(4, 4, 6)],
     ),
     "label_projection": (
-        lambda: discriminator_blocks.LabelProjection(num_layers=1, seed=1),
+        lambda: label_projection.LabelProjection(num_layers=1, seed=1),
         [(4, 6), (4, 3)],
     ),
 }
@@ -236,10 +306,10 @@ def test_conformance_parts(name):
     [
         generator.Generator,
         mapping.Mapping,
-        synthesis_blocks.StyledConv,
-        synthesis_blocks.ToRGB,
-        discriminator_blocks.LabelProjection,
-        synthesis_blocks.SynthesisTrunk,
+        modulated_blocks.StyledConv,
+        modulated_blocks.ToRGB,
+        label_projection.LabelProjection,
+        synthesis_trunk.SynthesisTrunk,
         discriminator_blocks.DiscriminatorTrunk,
     ],
 )
@@ -270,6 +340,7 @@ def test_build_passes_every_field_on():
         setattr(config.discriminator, name, value)
     config.generator.mapping_lr_mul = 0.5
     config.generator.w_avg_decay = 0.9
+    config.generator.mapping_act = "linear"
     config.discriminator.mbstd_group_size = 2
     config.discriminator.mbstd_num_features = 7
     g = build.build_generator(config.validate(), LABELS)
@@ -293,6 +364,7 @@ def test_build_passes_every_field_on():
     for part in (g.synthesis, d):
         assert (part.base_grid, part.doublings, part.channels) == ((3, 5), 2, 2)
     assert (g.mapping.num_layers, g.mapping.lr_mul) == (3, 0.5)
+    assert (g.mapping.act, g.mapping.gain_in_kernel) == ("linear", False)
     assert g.mapping.label_dim == d.label_dim == LABELS
     assert d.stddev.group_size == 2 and d.stddev.num_features == 7
     assert g.synthesis.widths == d.widths == [7, 7, 5]
@@ -319,7 +391,25 @@ def test_config_refuses_the_stddev_features_that_the_network_refuses(grid):
     assert any(verdicts) and not all(verdicts)
 
 
-@pytest.mark.parametrize("conditioning", ["stylegan2", "ada"])
+def test_build_passes_the_options_of_blocks_on():
+    config = small_config("adain")
+    for name in ("styles", "noise", "const_input", "pixel_norm"):
+        setattr(config.generator, name, False)
+    blocks = build.build_generator(config.validate()).synthesis.blocks
+    assert blocks == adain_blocks.AdainBlocks(False, False, False, False, False)
+    config.generator.styles = config.generator.pixel_norm = True
+    config.generator.spectral_norm = True
+    g = build.build_generator(config.validate())
+    expected = adain_blocks.AdainBlocks(True, False, False, True, True)
+    assert g.synthesis.blocks == expected
+    assert g.mapping.gain_in_kernel
+    assert [conv.resample_kernel for conv in g.synthesis.up_convs] == [(1, 2, 1)] * 2
+    assert all(conv.spectral_norm for conv in g.synthesis.convs)
+    d = build.build_discriminator(config)
+    assert [conv.blur_kernel for conv in d.down_convs] == [(1, 2, 1)] * 2
+
+
+@pytest.mark.parametrize("conditioning", ["stylegan2", "ada", "progan"])
 @pytest.mark.parametrize("label_dim", [0, LABELS])
 @pytest.mark.parametrize("w_dim", [Z, W])
 def test_config_refuses_the_mappings_that_the_network_refuses(
@@ -334,7 +424,8 @@ def test_config_refuses_the_mappings_that_the_network_refuses(
         make = build.build_generator
         assert refused(lambda c=config, m=make: m(c, label_dim)) == verdict
         verdicts.append(verdict)
-    assert verdicts == [bool(label_dim) or w_dim != Z, False]
+    embedded = bool(label_dim) and conditioning != "progan"
+    assert verdicts == [embedded or w_dim != Z, False]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -362,7 +453,7 @@ def test_config_extremes_make_networks_that_run(architecture):
     assert logits.shape == (2, 1) and np.all(np.isfinite(logits))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", build.DISCRIMINATORS)
 def test_discriminator_is_built_by_its_constructor(architecture):
     """Once: whatever is asked of it later, no weight is made again."""
     d = build.DISCRIMINATORS[architecture](doublings=1, fmap_max=4)
@@ -400,15 +491,18 @@ def test_groups_of_zero_switch_minibatch_stddev_off():
         ((1, 2), 8, 3, (8, 16)),
     ],
 )
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_any_doubled_grid_and_channels(architecture, grid, resolution, channels, size):
+@pytest.mark.parametrize("family", [*ARCHITECTURES, "adain", "progan"])
+def test_any_doubled_grid_and_channels(family, grid, resolution, channels, size):
     config = small_config(
-        architecture, base_grid=grid, resolution=resolution, channels=channels
+        family, base_grid=grid, resolution=resolution, channels=channels
     )
     g, d = build.build_generator(config), build.build_discriminator(config)
     images = g(latents())
     assert images.shape == (4, *size, channels)
     assert d(images).shape == (4, 1)
+    if family == "progan":
+        assert g.synthesis.noise_sizes == []
+        return
     heights = [h for h, _ in g.synthesis.noise_sizes]
     widths = [w for _, w in g.synthesis.noise_sizes]
     assert (heights[0], widths[0]) == grid and (heights[-1], widths[-1]) == size
@@ -417,10 +511,14 @@ def test_any_doubled_grid_and_channels(architecture, grid, resolution, channels,
 # Mapping and labels.
 
 
-def dense(layer, x):
+def dense(layer, x, gain_in_kernel=False):
     """Mapping layer in NumPy, lr_mul 0.01."""
     kernel, bias = layer.kernel.numpy(), layer.bias.numpy()
-    y = x @ kernel * 0.01 / np.sqrt(x.shape[1]) + bias * 0.01
+    y = x @ kernel * 0.01 / np.sqrt(x.shape[1])
+    if gain_in_kernel:
+        y = y * np.sqrt(2) + bias * 0.01
+        return np.where(y < 0, 0.2 * y, y)
+    y = y + bias * 0.01
     return np.where(y < 0, 0.2 * y, y) * np.sqrt(2)
 
 
@@ -428,9 +526,12 @@ def unit_power(x):
     return x / np.sqrt(np.mean(x**2, axis=1, keepdims=True) + 1e-8)
 
 
-@pytest.mark.parametrize("conditioning", [None, "stylegan2", "ada"])
-def test_oracle_mapping(conditioning):
-    config = small_config(conditioning=conditioning or "stylegan2")
+@pytest.mark.parametrize(
+    "conditioning, family",
+    [(None, "skip"), ("stylegan2", "skip"), ("ada", "skip"), ("progan", "adain")],
+)
+def test_oracle_mapping(conditioning, family):
+    config = small_config(family, conditioning or "stylegan2")
     g = build.build_generator(config, LABELS if conditioning else 0)
     random_weights(g)
     z, labels = latents().astype(np.float64), one_hot(0, 2, 1, 2)
@@ -439,12 +540,14 @@ def test_oracle_mapping(conditioning):
     elif conditioning == "stylegan2":
         embedded = labels @ g.mapping.embedding.numpy()
         x = unit_power(np.concatenate([z, embedded], axis=1))
+    elif conditioning == "progan":
+        x = unit_power(np.concatenate([z, labels], axis=1))
     else:
         embed = g.mapping.embed
         embedded = labels @ embed.kernel.numpy() / np.sqrt(3) + embed.bias.numpy()
         x = np.concatenate([unit_power(z), unit_power(embedded)], axis=1)
     for layer in g.mapping.dense:
-        x = dense(layer, x)
+        x = dense(layer, x, family == "adain")
     ws = g.mapping(z.astype(np.float32), labels).numpy()
     assert len(g.mapping.dense) == 2 and ws.shape == (4, 6, W)
     for layer in range(6):
@@ -459,6 +562,24 @@ def test_mapping_without_layers_gives_the_normalised_z():
     np.testing.assert_allclose(g.mapping(z)[:, 3], unit_power(z), rtol=1e-5)
     with pytest.raises(ValueError, match="num_layers must be at least 1 with labels"):
         build.build_generator(config, LABELS)
+    config.generator.conditioning = "progan"
+    g, labels = build.build_generator(config.validate(), LABELS), one_hot(0, 2, 1, 2)
+    expected = unit_power(np.concatenate([z, labels], axis=1))
+    np.testing.assert_allclose(g.mapping(z, labels)[:, 3], expected, rtol=1e-5)
+    assert g(z, labels).shape == IMAGES
+
+
+def test_linear_mapping_is_an_affine_map_of_the_normalised_z():
+    config = small_config("adain")
+    config.generator.mapping_act = "linear"
+    g = build.build_generator(config.validate())
+    random_weights(g)
+    z = unit_power(latents(8).astype(np.float64)).astype(np.float32)
+    ones = np.concatenate([z, np.ones([8, 1])], axis=1)  # of rank Z + 1 = 6
+    w = g.mapping(z)[:, 0].numpy()
+    affine, *_ = np.linalg.lstsq(ones, w, rcond=None)
+    np.testing.assert_allclose(ones @ affine, w, atol=1e-5 * np.max(np.abs(w)))
+    assert np.std(w, axis=0).min() > 0
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -633,16 +754,16 @@ def test_noise_mode_is_checked(g):
         g(latents(), noise_mode="fixed")
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_untrained_images_depend_on_w_only(architecture):
+@pytest.mark.parametrize("family", [*ARCHITECTURES, "normalized", "adain"])
+def test_untrained_images_depend_on_w_only(family):
     """Noise strengths start at 0; biases of the image at 0."""
-    network = build.build_generator(small_config(architecture))
+    network = build.build_generator(small_config(family))
     z = latents()
     expected = network(z, noise_mode="none").numpy()
     for mode in ("const", "random"):
         np.testing.assert_array_equal(network(z, noise_mode=mode), expected)
     assert np.std(expected, axis=0).max() > 1e-3
-    large = build.build_generator(small_config(architecture, resolution=64, channels=8))
+    large = build.build_generator(small_config(family, resolution=64, channels=8))
     images = large(latents(16)).numpy()
     assert abs(np.mean(images)) < 0.5 * np.std(images)
 
@@ -650,17 +771,17 @@ def test_untrained_images_depend_on_w_only(architecture):
 # Seeds.
 
 
-def both(seed, architecture="resnet"):
-    config = small_config(architecture)
+def both(seed, family="resnet"):
+    config = small_config(family)
     config.seed = seed
     return [*build.build_generator(config, 3).weights] + [
         *build.build_discriminator(config, 3).weights
     ]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_seed_decides_every_weight(architecture):
-    first, again, other = (both(seed, architecture) for seed in (1, 1, 2))
+@pytest.mark.parametrize("family", [*ARCHITECTURES, "adain", "progan"])
+def test_seed_decides_every_weight(family):
+    first, again, other = (both(seed, family) for seed in (1, 1, 2))
     drawn = 0
     for a, b, c in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
@@ -668,14 +789,14 @@ def test_seed_decides_every_weight(architecture):
             assert not np.any(a.numpy() == c.numpy()), a.path
             drawn += 1
         else:
-            assert a.name in ("bias", "strength", "w_avg"), a.path
-    assert drawn > 25
+            assert a.name in ("bias", "strength", "w_avg", "lod", "const"), a.path
+    assert drawn > 20
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_no_two_weights_share_their_numbers(architecture):
+@pytest.mark.parametrize("family", [*ARCHITECTURES, "adain", "progan"])
+def test_no_two_weights_share_their_numbers(family):
     """Not even scaled: a repeated seed would make layers copies of one another."""
-    flat = [(w.path, w.numpy().ravel()) for w in both(1, architecture)]
+    flat = [(w.path, w.numpy().ravel()) for w in both(1, family)]
     flat = [(path, x) for path, x in flat if x.size >= 16 and np.ptp(x) > 0]
     for (path_a, a), (path_b, b) in itertools.combinations(flat, 2):
         size = min(a.size, b.size)
@@ -693,10 +814,21 @@ def policy():
     keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16", "float64"])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_dtype_policy_reaches_every_part(policy, tmp_path, architecture, name):
-    config = small_config(architecture, "ada")
+POLICIES = ("mixed_float16", "mixed_bfloat16", "float64")
+
+
+@pytest.mark.parametrize(
+    "family, name",
+    [
+        *itertools.product(ARCHITECTURES, POLICIES),
+        ("adain", "mixed_float16"),
+        ("normalized", "mixed_bfloat16"),
+        ("progan", "mixed_float16"),
+        ("growing", "float64"),
+    ],
+)
+def test_dtype_policy_reaches_every_part(policy, tmp_path, family, name):
+    config = small_config(family, "ada")
     reference = build.build_generator(config, LABELS)
     judge = build.build_discriminator(config, LABELS)
     policy(name)

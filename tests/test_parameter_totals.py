@@ -86,6 +86,60 @@ def test_discriminator_parameters(config, row, resolution, architecture, expecte
     assert not d.non_trainable_variables
 
 
+@pytest.fixture
+def stylegan(config):
+    config.data.resolution = 1024
+    config.generator.block, config.discriminator.block = "adain", "stylegan"
+    for network in (config.generator, config.discriminator):
+        network.architecture, network.resample_kernel = "growing", (1, 2, 1)
+        network.fmap_base = 8192
+    return config
+
+
+def test_stylegan_parameters(stylegan):
+    g = build.build_generator(stylegan.validate())
+    assert total(g.trainable_variables) == 26_219_627
+    assert total(g.mapping.trainable_variables) == 2_101_248
+    assert total(g.synthesis.trainable_variables) == 24_118_379
+    sides = [2 ** (i // 2 + 2) for i in range(18)]
+    assert g.synthesis.noise_sizes == [(side, side) for side in sides]
+    fixed = total(g.non_trainable_variables)
+    assert fixed == 512 + 1 + sum(side**2 for side in sides)  # w_avg, lod, noise
+    layers = g.synthesis.styled_layers
+    expected = {0: 534_528, 1: 2_885_632, 8: 1_442_816, 17: 18_752}
+    for number, count in expected.items():
+        assert total(layers[number].trainable_variables) == count
+    assert total(g.synthesis.to_rgb[0].weights) == 1539
+    assert total(g.synthesis.to_rgb[8].weights) == 51
+    d = build.build_discriminator(stylegan)
+    assert total(d.trainable_variables) == 23_087_249
+    assert [v.name for v in d.non_trainable_variables] == ["lod"]
+
+
+def test_traditional_generator_parameters(stylegan):
+    """StyleGAN names 23.1 million for the generator of its rows A and B."""
+    generator = stylegan.generator
+    generator.styles = generator.noise = generator.const_input = False
+    generator.pixel_norm, generator.mapping_layers = True, 0
+    g = build.build_generator(stylegan.validate())
+    assert round(total(g.trainable_variables) / 1e6, 1) == 23.1
+    assert [v.name for v in g.non_trainable_variables] == ["w_avg", "lod"]
+
+
+def test_growing_stylegan2_parameters(config):
+    """Configs B to D of StyleGAN2: the layers of the skip networks of config E."""
+    config.data.resolution = 1024
+    for network in (config.generator, config.discriminator):
+        network.architecture, network.fmap_base = "growing", 8192
+    g = build.build_generator(config.validate())
+    d = build.build_discriminator(config)
+    assert total(g.trainable_variables) == 24_900_764
+    assert total(d.trainable_variables) == 23_087_249
+    config.generator.block = "normalized"
+    g = build.build_generator(config.validate())
+    assert total(g.trainable_variables) == 24_900_764
+
+
 def manifest(network):
     """One line a variable, in the order in which optimizers see them."""
     lines = []
@@ -229,3 +283,144 @@ def test_manifest_of_what_labels_add(small, conditioning, generator, discriminat
     ):
         lines = extra(make(small, 3), make(small))
         assert [line.split("/", 1)[1] for line in lines] == expected
+
+
+STYLEGAN_GENERATOR = """
+generator/w_avg 6 fixed
+generator/mapping/dense0/kernel 5 6
+generator/mapping/dense0/bias 6
+generator/synthesis/lod fixed
+generator/synthesis/4x4_start/const 1 4 4 8
+generator/synthesis/4x4_start/bias 8
+generator/synthesis/4x4_start/noise/strength 8
+generator/synthesis/4x4_start/noise/fixed 1 4 4 1 fixed
+generator/synthesis/4x4_start/adain/affine/kernel 6 16
+generator/synthesis/4x4_start/adain/affine/bias 16
+generator/synthesis/8x8_conv_up/bias 5
+generator/synthesis/8x8_conv_up/noise/strength 5
+generator/synthesis/8x8_conv_up/noise/fixed 1 8 8 1 fixed
+generator/synthesis/8x8_conv_up/adain/affine/kernel 6 10
+generator/synthesis/8x8_conv_up/adain/affine/bias 10
+generator/synthesis/8x8_conv_up/conv/kernel 3 3 8 5
+generator/synthesis/4x4_conv/bias 8
+generator/synthesis/4x4_conv/noise/strength 8
+generator/synthesis/4x4_conv/noise/fixed 1 4 4 1 fixed
+generator/synthesis/4x4_conv/adain/affine/kernel 6 16
+generator/synthesis/4x4_conv/adain/affine/bias 16
+generator/synthesis/4x4_conv/conv/kernel 3 3 8 8
+generator/synthesis/8x8_conv/bias 5
+generator/synthesis/8x8_conv/noise/strength 5
+generator/synthesis/8x8_conv/noise/fixed 1 8 8 1 fixed
+generator/synthesis/8x8_conv/adain/affine/kernel 6 10
+generator/synthesis/8x8_conv/adain/affine/bias 10
+generator/synthesis/8x8_conv/conv/kernel 3 3 5 5
+generator/synthesis/4x4_to_rgb/kernel 1 1 8 1
+generator/synthesis/4x4_to_rgb/bias 1
+generator/synthesis/8x8_to_rgb/kernel 1 1 5 1
+generator/synthesis/8x8_to_rgb/bias 1
+"""
+
+PROGAN_GENERATOR = """
+generator/w_avg 6 fixed
+generator/mapping/dense0/kernel 5 6
+generator/mapping/dense0/bias 6
+generator/synthesis/lod fixed
+generator/synthesis/4x4_start/bias 8
+generator/synthesis/4x4_start/dense/kernel 6 128
+generator/synthesis/8x8_conv_up/bias 5
+generator/synthesis/8x8_conv_up/conv/kernel 3 3 8 5
+generator/synthesis/4x4_conv/bias 8
+generator/synthesis/4x4_conv/conv/kernel 3 3 8 8
+generator/synthesis/8x8_conv/bias 5
+generator/synthesis/8x8_conv/conv/kernel 3 3 5 5
+generator/synthesis/4x4_to_rgb/kernel 1 1 8 1
+generator/synthesis/4x4_to_rgb/bias 1
+generator/synthesis/8x8_to_rgb/kernel 1 1 5 1
+generator/synthesis/8x8_to_rgb/bias 1
+"""
+
+GROWING_STYLEGAN2_GENERATOR = """
+generator/w_avg 6 fixed
+generator/mapping/dense0/kernel 5 6
+generator/mapping/dense0/bias 6
+generator/synthesis/const 1 4 4 8
+generator/synthesis/lod fixed
+generator/synthesis/8x8_conv_up/bias 5
+generator/synthesis/8x8_conv_up/conv/kernel 3 3 8 5
+generator/synthesis/8x8_conv_up/conv/affine/kernel 6 8
+generator/synthesis/8x8_conv_up/conv/affine/bias 8
+generator/synthesis/8x8_conv_up/noise/strength
+generator/synthesis/8x8_conv_up/noise/fixed 1 8 8 1 fixed
+generator/synthesis/4x4_conv/bias 8
+generator/synthesis/4x4_conv/conv/kernel 3 3 8 8
+generator/synthesis/4x4_conv/conv/affine/kernel 6 8
+generator/synthesis/4x4_conv/conv/affine/bias 8
+generator/synthesis/4x4_conv/noise/strength
+generator/synthesis/4x4_conv/noise/fixed 1 4 4 1 fixed
+generator/synthesis/8x8_conv/bias 5
+generator/synthesis/8x8_conv/conv/kernel 3 3 5 5
+generator/synthesis/8x8_conv/conv/affine/kernel 6 5
+generator/synthesis/8x8_conv/conv/affine/bias 5
+generator/synthesis/8x8_conv/noise/strength
+generator/synthesis/8x8_conv/noise/fixed 1 8 8 1 fixed
+generator/synthesis/4x4_to_rgb/bias 1
+generator/synthesis/4x4_to_rgb/conv/kernel 1 1 8 1
+generator/synthesis/4x4_to_rgb/conv/affine/kernel 6 8
+generator/synthesis/4x4_to_rgb/conv/affine/bias 8
+generator/synthesis/8x8_to_rgb/bias 1
+generator/synthesis/8x8_to_rgb/conv/kernel 1 1 5 1
+generator/synthesis/8x8_to_rgb/conv/affine/kernel 6 5
+generator/synthesis/8x8_to_rgb/conv/affine/bias 5
+"""
+
+GROWING_DISCRIMINATOR = """
+discriminator/lod fixed
+discriminator/8x8_conv/kernel 3 3 5 5
+discriminator/8x8_conv/bias 5
+discriminator/8x8_conv_down/kernel 3 3 5 8
+discriminator/8x8_conv_down/bias 8
+discriminator/4x4_conv/kernel 3 3 9 8
+discriminator/4x4_conv/bias 8
+discriminator/dense/kernel 128 8
+discriminator/dense/bias 8
+discriminator/output/kernel 8 1
+discriminator/output/bias 1
+discriminator/4x4_from_rgb/kernel 1 1 1 8
+discriminator/4x4_from_rgb/bias 8
+discriminator/8x8_from_rgb/kernel 1 1 1 5
+discriminator/8x8_from_rgb/bias 5
+"""
+
+
+@pytest.fixture
+def smallest(config):
+    config.data.resolution, config.data.channels = 8, 1
+    config.generator.z_dim, config.generator.w_dim = 5, 6
+    config.generator.mapping_layers = 1
+    for network in (config.generator, config.discriminator):
+        network.architecture = "growing"
+        network.fmap_base, network.fmap_max = 20, 8
+    return config
+
+
+def test_manifest_of_the_growing_networks(smallest):
+    expected = GROWING_STYLEGAN2_GENERATOR.strip().splitlines()
+    for block in ("modulated", "normalized"):
+        smallest.generator.block = block
+        assert manifest(build.build_generator(smallest.validate())) == expected
+    expected = GROWING_DISCRIMINATOR.strip().splitlines()
+    assert manifest(build.build_discriminator(smallest)) == expected
+    smallest.discriminator.block = "stylegan"
+    smallest.discriminator.resample_kernel = (1, 2, 1)
+    assert manifest(build.build_discriminator(smallest.validate())) == expected
+
+
+def test_manifest_of_the_stylegan_generators(smallest):
+    generator = smallest.generator
+    generator.block, generator.resample_kernel = "adain", (1, 2, 1)
+    expected = STYLEGAN_GENERATOR.strip().splitlines()
+    assert manifest(build.build_generator(smallest.validate())) == expected
+    generator.styles = generator.noise = generator.const_input = False
+    generator.pixel_norm = True
+    expected = PROGAN_GENERATOR.strip().splitlines()
+    assert manifest(build.build_generator(smallest.validate())) == expected

@@ -41,6 +41,43 @@ def test_setup_filter_rejects(taps):
         resample.setup_filter(taps)
 
 
+@pytest.mark.parametrize("factor", [1, 2, 3, 8])
+def test_oracle_nearest_and_box(factor):
+    x = np.random.normal(size=(2, 3, 5, 2))
+    up = resample.upsample_nearest(tf.constant(x), factor)
+    np.testing.assert_array_equal(up, oracles.repeat(x, factor))
+    large = np.random.normal(size=(2, 3 * factor, 5 * factor, 2))
+    down = resample.downsample_box(tf.constant(large), factor)
+    np.testing.assert_allclose(down, oracles.box(large, factor), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(resample.upsample_2d(x, None, factor), up, rtol=1e-6)
+    np.testing.assert_allclose(
+        resample.downsample_2d(large, None, factor), down, rtol=1e-6, atol=1e-6
+    )
+    unknown = tf.TensorSpec([None] * 3 + [2], tf.float64)
+    in_graph = tf.function(
+        lambda x: resample.upsample_nearest(x, factor), input_signature=[unknown]
+    )
+    np.testing.assert_array_equal(in_graph(x), up)
+
+
+def test_nearest_then_convolution_by_hand():
+    """StyleGAN's unfused up-convolution; its fused form reverses the weights."""
+    x = np.array([3.0, 7, 1, 4]).reshape(1, 1, 4, 1)
+    w = np.zeros([3, 3, 1, 1])
+    w[1, :, 0, 0] = [1, 2, 5]
+    for weights, expected in (
+        (w, [21, 44, 52, 26, 14, 23, 29, 12]),
+        (w[:, ::-1], [9, 28, 36, 50, 38, 11, 17, 28]),
+    ):
+        y = resample.upsample_conv_2d(x, weights, [1, 1]).numpy()
+        np.testing.assert_allclose(y[0, :, :, 0], [expected, expected], rtol=1e-12)
+    blurred = resample.filter_2d(
+        np.array([[1.0, 2], [3, 4]])[None, ..., None], [1, 2, 1]
+    )
+    expected = [[1.125, 1.3125], [1.5, 1.6875]]
+    np.testing.assert_array_equal(blurred[0, ..., 0], expected)
+
+
 def test_resample_numbers_by_hand():
     x = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)
     a = np.arange(16.0).reshape(1, 4, 4, 1)

@@ -31,8 +31,8 @@ class Rig:
     At learning rate 1 a step moves each weight by minus its gradient.
     """
 
-    def __init__(self, devices, label_dim=0):
-        self.config = tiny_config()
+    def __init__(self, devices, label_dim=0, config=None):
+        self.config = config or tiny_config()
         # Collectives would mix up the strategies of one process.
         self.strategy = tf.distribute.MirroredStrategy(
             devices, cross_device_ops=tf.distribute.ReductionToOneDevice()
@@ -45,7 +45,8 @@ class Rig:
                 setattr(self.state, f"{name}_optimizer", optimizer)
         # Noise of strength 0 would leave its own gradient and no other untested.
         for conv in (*self.state.g.synthesis.convs, *self.state.g.synthesis.up_convs):
-            conv.noise.strength.assign(0.3)
+            strength = conv.noise.strength
+            strength.assign(np.full(strength.shape, 0.3))
         self.steps = steps_lib.Steps(self.state, self.config, self.strategy)
         count = self.strategy.num_replicas_in_sync
         rows = np.random.default_rng(0)
@@ -114,6 +115,48 @@ def test_steps_change_their_own_network_only():
         assert any(np.any(m) for m in moved)
         for old, variable in zip(before, other.trainable_variables, strict=True):
             assert np.array_equal(old, variable.numpy()), (name, variable.path)
+
+
+def test_spectral_norms_move_in_the_steps_that_train_their_network():
+    config = tiny_config()
+    for network in (config.generator, config.discriminator):
+        network.architecture, network.spectral_norm = "growing", True
+    config.generator.block = "adain"
+    config.generator.resample_kernel = (1, 2, 1)
+    rig = Rig(["CPU:0", "CPU:1"], config=config.validate())
+
+    def vectors(network):
+        """Values on the first replica; all replicas must have the same ones."""
+        found = [v for v in network.weights if v.name == "vector_u"]
+        assert len(found) > 4
+        local = [rig.strategy.experimental_local_results(v.value) for v in found]
+        for first, second in local:
+            assert np.array_equal(first.numpy(), second.numpy())
+        return [first.numpy() for first, _ in local]
+
+    g, d = rig.state.g, rig.state.d
+    for name in ("g_main", "g_reg", "d_main", "d_reg"):
+        before = {network: vectors(network) for network in (g, d)}
+        scalars, _ = rig.gradients(name)
+        assert all(np.isfinite(value).all() for value in scalars.values()), name
+        for network, old in before.items():
+            pairs = zip(old, vectors(network), strict=True)
+            moved = [not np.array_equal(a, b) for a, b in pairs]
+            assert any(moved) == (network.name[0] == name[0]), name
+
+
+def test_training_is_nothing_to_networks_without_spectral_norm():
+    rig = Rig(["CPU:0"])
+    g, d = rig.state.g, rig.state.d
+    before = [v.numpy() for v in (*g.variables, *d.variables)]
+    ws = g.mapping(np.random.normal(size=(4, 10)).astype(np.float32))
+    noise = g.synthesis.fixed_noise
+    images = g.synthesis(ws, noise=noise)
+    trained = g.synthesis(ws, noise=noise, training=True)
+    assert np.array_equal(images, trained)
+    assert np.array_equal(d(images), d(images, training=True))
+    for old, variable in zip(before, (*g.variables, *d.variables), strict=True):
+        assert np.array_equal(old, variable.numpy()), variable.path
 
 
 def test_steps_are_functions_of_their_step_number():

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import json
 import pathlib
+import runpy
 import typing
 
 from tfstylegan import config_checks
@@ -47,15 +48,27 @@ class DataConfig:
 class GeneratorConfig:
     """Mapping and synthesis network."""
 
-    architecture: str = "skip"  # orig, skip or resnet
+    architecture: str = "skip"  # orig, skip, resnet or growing
+    # modulated (StyleGAN2), normalized (its figure 2c) or adain (StyleGAN), which goes
+    # with architecture growing; the five switches below are options of adain.
+    block: str = "modulated"
+    styles: bool = True  # False: no style and no instance normalisation
+    noise: bool = True
+    const_input: bool = True  # False: a dense layer of w makes the first features
+    pixel_norm: bool = False  # normalise each pixel after every activation
+    spectral_norm: bool = False  # of convolutions; demodulation would undo it
     z_dim: int = 512
     w_dim: int = 512
-    mapping_layers: int = 8  # 0 (w is the normalised z) only without labels
+    mapping_layers: int = 8  # 0: w is the normalised z; labels then need "progan"
+    mapping_act: str = "lrelu"  # lrelu or linear
     mapping_lr_mul: float = 0.01
-    conditioning: str = "stylegan2"  # how labels enter: "stylegan2" or "ada"
+    # How labels enter: embedded ("stylegan2", "ada"), or as they are ("progan"), where
+    # without mapping layers w is as much wider than w_dim as there are labels.
+    conditioning: str = "stylegan2"
     fmap_base: int = 16384  # feature maps at 2^r: fmap_base / 2^(r-1), within
     fmap_min: int = 1
     fmap_max: int = 512
+    # FIR taps; of block adain the blur after up-convolutions: (1, 2, 1), or (1,)
     resample_kernel: tuple[int, ...] = (1, 3, 3, 1)
     style_mixing_prob: float = 0.9
     w_avg_decay: float = 0.995
@@ -65,25 +78,35 @@ class GeneratorConfig:
 class DiscriminatorConfig:
     """Discriminator network."""
 
-    architecture: str = "resnet"  # orig, skip or resnet
+    architecture: str = "resnet"  # orig, skip, resnet or growing
+    block: str = "stylegan2"  # or "stylegan", which goes with architecture growing
     conditioning: str = "stylegan2"  # how labels enter: "stylegan2" or "ada"
     mapping_layers: int = 8  # of the label embedding, conditioning "ada" only
     fmap_base: int = 16384
     fmap_min: int = 1
     fmap_max: int = 512
+    # FIR taps; of block stylegan the blur before down-convolutions: (1, 2, 1), or (1,)
     resample_kernel: tuple[int, ...] = (1, 3, 3, 1)
     mbstd_group_size: int = 4  # samples a minibatch-stddev group; 0 switches it off
     mbstd_num_features: int = 1  # divides the maps of the coarsest level
+    spectral_norm: bool = False  # of every kernel but those that project labels
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class LossConfig:
-    """Non-saturating logistic loss and its lazy regularisers."""
+    """Adversarial losses and regularisers; a weight of 0 switches one off."""
 
-    r1_gamma: float = 10.0  # penalty is gamma/2 |grad|^2; 0 switches it off
-    r1_interval: int = 16  # in training steps
-    pl_weight: float = 2.0  # path length regulariser; 0 switches it off
-    pl_interval: int = 4  # in training steps
+    g_loss: str = "nonsaturating"  # nonsaturating, saturating or wasserstein
+    d_loss: str = "logistic"  # logistic, wasserstein or hinge
+    lazy: bool = True  # regularise at intervals, Adam corrected; False: in every step
+    r1_gamma: float = 10.0  # penalty is gamma/2 |grad|^2 at real images
+    r1_interval: int = 16  # of all regularisers of D, in training steps
+    r2_gamma: float = 0.0  # as r1_gamma, at generated images
+    gp_lambda: float = 0.0  # penalty is lambda (|grad| / target - 1)^2 in between
+    gp_target: float = 1.0
+    gp_drift: float = 0.0  # adds drift * logit^2 of real images
+    pl_weight: float = 2.0  # path length regulariser
+    pl_interval: int = 4  # in training steps of G
     pl_decay: float = 0.01
     pl_batch_shrink: int = 2  # path length sees batch_size / pl_batch_shrink samples
 
@@ -108,6 +131,8 @@ class TrainConfig:
     tick_kimg: float = 4.0  # at least one batch
     ema_halflife_kimg: float = 10.0
     ema_rampup: float = 0.0  # half-life at most this part of the images seen; 0 = off
+    d_first: bool = False  # within a step D before G (StyleGAN 1), not G before D
+    d_steps: int = 1  # steps of D for one of G
     checkpoint_ticks: int = 10
     keep_checkpoints: int = 3
     image_ticks: int = 10
@@ -115,6 +140,33 @@ class TrainConfig:
     metrics: tuple[str, ...] = ("pixel_frechet",)
     metric_ticks: int = 50  # also before the first and after the last tick
     metric_images: int = 10000  # generated images a metric looks at, at least 2
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class GrowingConfig:
+    """Progressive growing, and what depends on the resolution that is trained.
+
+    A table holds (resolution, value) pairs; other resolutions have the value of the
+    field that it overrides.
+    """
+
+    initial_resolution: int = 0  # image height at the start; 0 = nothing grows
+    train_kimg: float = 600.0  # at each resolution, before the next one is faded in
+    fade_kimg: float = 600.0  # of each fading
+    minibatch_repeats: int = 4  # training steps between updates of the schedule
+    batch_size: tuple[tuple[int, int], ...] = ()  # overrides train.batch_size
+    lr: tuple[tuple[int, float], ...] = ()  # overrides optimizer.g_lr and d_lr
+    tick_kimg: tuple[tuple[int, float], ...] = ()  # overrides train.tick_kimg
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class AtResolution:
+    """What a run does while it trains at one resolution."""
+
+    batch_size: int
+    g_lr: float
+    d_lr: float
+    tick_kimg: float
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -130,6 +182,26 @@ class Config:
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    growing: GrowingConfig = dataclasses.field(default_factory=GrowingConfig)
+
+    @property
+    def resolutions(self):
+        """Image heights that are trained, in order; one where nothing grows."""
+        full = self.data.resolution
+        first = self.growing.initial_resolution or full
+        steps = (full // first).bit_length()
+        return [full >> lod for lod in reversed(range(steps))]
+
+    def at_resolution(self, resolution):
+        """What holds while images of this height are trained."""
+        growing, optimizer = self.growing, self.optimizer
+        lr = dict(growing.lr)
+        return AtResolution(
+            batch_size=dict(growing.batch_size).get(resolution, self.train.batch_size),
+            g_lr=lr.get(resolution, optimizer.g_lr),
+            d_lr=lr.get(resolution, optimizer.d_lr),
+            tick_kimg=dict(growing.tick_kimg).get(resolution, self.train.tick_kimg),
+        )
 
     def validate(self):
         """Raises ValueError at the first field that cannot work; returns self."""
@@ -148,6 +220,14 @@ def preset_path(name):
         if (folder / f"{name}.py").is_file():
             return folder / f"{name}.py"
     return None
+
+
+def preset(name):
+    """A new configuration of the preset `configs/<name>.py`, to be changed at will."""
+    path = preset_path(name)
+    if path is None:
+        raise ValueError(f"there is no preset configs/{name}.py")
+    return runpy.run_path(str(path))["get_config"]()
 
 
 def load(path):
@@ -179,14 +259,21 @@ def unknown_field(path, cls=Config):
     for name in path.split("."):
         names = [f.name for f in dataclasses.fields(cls)]
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {names}"
+            near = _nearest(name, names)
+            hint = f"did you mean {near!r}?" if near else f"it has {names}"
             return f"{where} has no field {name!r}; {hint}"
         where = f"{where}.{name}"
         cls = typing.get_type_hints(cls)[name]
         if not dataclasses.is_dataclass(cls):
             cls = _Leaf
     return None
+
+
+def _nearest(name, names):
+    """The most similar of the names, of equals the first; None where none is near."""
+    ratios = [difflib.SequenceMatcher(None, other, name).ratio() for other in names]
+    best = max(ratios, default=0)
+    return names[ratios.index(best)] if best >= 0.5 else None
 
 
 @dataclasses.dataclass
@@ -206,7 +293,10 @@ def _from_dict(cls, values, where):
     for name, value in values.items():
         if dataclasses.is_dataclass(hints[name]):
             value = _from_dict(hints[name], value, f"{where}.{name}")
-        elif typing.get_origin(hints[name]) is tuple and isinstance(value, list):
-            value = tuple(value)
-        kwargs[name] = value
+        kwargs[name] = _tupled(value)
     return cls(**kwargs)
+
+
+def _tupled(value):
+    """JSON has lists where the configuration has tuples."""
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value

@@ -9,9 +9,17 @@ import typing
 
 from tfstylegan import fmaps
 
-ARCHITECTURES = ("orig", "skip", "resnet")
-CONDITIONINGS = ("stylegan2", "ada")
+GROWING = "growing"  # the architecture that can follow a growing resolution
+ARCHITECTURES = ("orig", "skip", "resnet", GROWING)
+G_BLOCKS = ("modulated", "normalized", "adain")
+D_BLOCKS = ("stylegan2", "stylegan")
+BLURRED = ("adain", "stylegan")  # blocks whose resample_kernel is a separate blur
+MAPPING_ACTS = ("lrelu", "linear")
+D_CONDITIONINGS = ("stylegan2", "ada")
+G_CONDITIONINGS = (*D_CONDITIONINGS, "progan")
 METRICS = ("pixel_frechet",)
+G_LOSSES = ("nonsaturating", "saturating", "wasserstein")
+D_LOSSES = ("logistic", "wasserstein", "hinge")
 
 
 def check(config):
@@ -24,7 +32,8 @@ def check(config):
     _loss(config)
     _optimizer(config)
     _train(config)
-    _batch_size(config)
+    _growing(config)
+    _batch_sizes(config)
 
 
 def fail(path, requirement, value):
@@ -41,21 +50,19 @@ def _types(node, where):
             if not isinstance(value, hint):
                 fail(path, f"must be {hint.__name__}", value)
             _types(value, path)
-        elif typing.get_origin(hint) is tuple:
-            item, length = _tuple_shape(hint)
-            good = isinstance(value, tuple) and all(_is_a(v, item) for v in value)
-            if not good or length not in (None, len(value)):
-                fail(path, f"must be {hint}", value)
         elif not _is_a(value, hint):
-            fail(path, f"must be {hint.__name__}", value)
-
-
-def _tuple_shape(hint):
-    args = typing.get_args(hint)
-    return (args[0], None) if args[-1] is Ellipsis else (args[0], len(args))
+            is_tuple = typing.get_origin(hint) is tuple
+            fail(path, f"must be {hint if is_tuple else hint.__name__}", value)
 
 
 def _is_a(value, kind):
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = typing.get_args(kind)
+        if kinds[-1] is Ellipsis:
+            kinds = kinds[:1] * len(value)
+        return len(value) == len(kinds) and all(map(_is_a, value, kinds))
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
@@ -94,31 +101,54 @@ def _data(config):
     _require(config, "data.resolution", good, requirement)
 
 
-def _network(config, where):
+def _network(config, where, blocks, conditionings):
     """What generator and discriminator share."""
     network = getattr(config, where)
     _one_of(config, f"{where}.architecture", ARCHITECTURES)
-    _one_of(config, f"{where}.conditioning", CONDITIONINGS)
+    _one_of(config, f"{where}.block", blocks)
+    _one_of(config, f"{where}.conditioning", conditionings)
     _at_least(config, 1, f"{where}.fmap_base", f"{where}.fmap_min")
     _at_least(config, network.fmap_min, f"{where}.fmap_max")
     _at_least(config, 0, f"{where}.mapping_layers")
     kernel = network.resample_kernel
-    good = len(kernel) >= 2 and sum(kernel) != 0
+    good = len(kernel) >= 2
     requirement = "must hold two taps or more with a sum other than 0"
+    if network.block in BLURRED:
+        requirement = f"must be {GROWING!r} with {where}.block {network.block!r}"
+        good = network.architecture == GROWING
+        _require(config, f"{where}.architecture", good, requirement)
+        good = len(kernel) % 2 == 1
+        requirement = (
+            "must hold an odd number of taps, such as (1, 2, 1), with a sum other "
+            f"than 0 with {where}.block {network.block!r}"
+        )
+    good = good and sum(kernel) != 0
     _require(config, f"{where}.resample_kernel", good, requirement)
 
 
 def _generator(config):
     generator = config.generator
-    _network(config, "generator")
+    _network(config, "generator", G_BLOCKS, G_CONDITIONINGS)
+    _one_of(config, "generator.mapping_act", MAPPING_ACTS)
+    if generator.block != "adain":
+        usual = {"styles": True, "noise": True, "const_input": True}
+        usual |= {"pixel_norm": False, "spectral_norm": False}
+        for name, value in usual.items():
+            good = getattr(generator, name) == value
+            requirement = f"must be {value} unless generator.block is 'adain'"
+            _require(config, f"generator.{name}", good, requirement)
+    good = generator.styles or not generator.const_input
+    requirement = "must be False without generator.styles: images would ignore w"
+    _require(config, "generator.const_input", good, requirement)
     _at_least(config, 1, "generator.z_dim", "generator.w_dim")
     _positive(config, "generator.mapping_lr_mul")
     for name in ("style_mixing_prob", "w_avg_decay"):
         good = 0 <= getattr(generator, name) <= 1
         _require(config, f"generator.{name}", good, "must lie in [0, 1]")
     if generator.mapping_layers == 0:
-        requirement = "must be at least 1 with data.labels"  # z and label become one w
-        good = not config.data.labels
+        # An embedding and z become one w of another width.
+        requirement = "must be at least 1 with data.labels that are embedded"
+        good = not config.data.labels or generator.conditioning == "progan"
         _require(config, "generator.mapping_layers", good, requirement)
         requirement = f"must equal z_dim = {generator.z_dim} without mapping layers"
         good = generator.z_dim == generator.w_dim
@@ -127,7 +157,7 @@ def _generator(config):
 
 def _discriminator(config):
     discriminator = config.discriminator
-    _network(config, "discriminator")
+    _network(config, "discriminator", D_BLOCKS, D_CONDITIONINGS)
     _at_least(config, 1, "discriminator.mbstd_num_features")
     _at_least(config, 0, "discriminator.mbstd_group_size")
     width = fmaps.at_level(
@@ -143,7 +173,11 @@ def _discriminator(config):
 
 
 def _loss(config):
-    _at_least(config, 0, "loss.r1_gamma", "loss.pl_weight")
+    _one_of(config, "loss.g_loss", G_LOSSES)
+    _one_of(config, "loss.d_loss", D_LOSSES)
+    for name in ("r1_gamma", "r2_gamma", "gp_lambda", "gp_drift", "pl_weight"):
+        _at_least(config, 0, f"loss.{name}")
+    _positive(config, "loss.gp_target")
     _at_least(config, 1, "loss.r1_interval", "loss.pl_interval", "loss.pl_batch_shrink")
     good = 0 <= config.loss.pl_decay <= 1
     _require(config, "loss.pl_decay", good, "must lie in [0, 1]")
@@ -161,7 +195,7 @@ def _train(config):
     _positive(config, "train.tick_kimg", "train.ema_halflife_kimg")
     _at_least(config, 0.001, "train.total_kimg")  # one image
     _at_least(config, 0, "train.ema_rampup")
-    _at_least(config, 1, "train.batch_size", "train.keep_checkpoints")
+    _at_least(config, 1, "train.batch_size", "train.keep_checkpoints", "train.d_steps")
     for name in ("checkpoint_ticks", "image_ticks", "metric_ticks"):
         _at_least(config, 1, f"train.{name}")
     _at_least(config, 2, "train.metric_images")  # a covariance needs two
@@ -172,16 +206,57 @@ def _train(config):
     _require(config, "train.grid", good, "must hold positive numbers")
 
 
-def _batch_size(config):
-    size, group = config.train.batch_size, config.discriminator.mbstd_group_size
-    requirement = f"must be a multiple of discriminator.mbstd_group_size = {group}"
-    good = not group or size <= group or size % group == 0
-    _require(config, "train.batch_size", good, requirement)
-    shrink = config.loss.pl_batch_shrink
-    requirement = f"must be a multiple of loss.pl_batch_shrink = {shrink}"
-    good = not config.loss.pl_weight or size % shrink == 0
-    _require(config, "train.batch_size", good, requirement)
-    # A step that skips a whole tick would skip what is due at it, checkpoints too.
-    requirement = f"must be at least one batch, train.batch_size / 1000 = {size / 1000}"
-    good = round(config.train.tick_kimg * 1000) >= size
-    _require(config, "train.tick_kimg", good, requirement)
+def _growing(config):
+    growing, data = config.growing, config.data
+    heights = [data.base_grid[0] << i for i in range(data.doublings + 1)]
+    first = growing.initial_resolution
+    requirement = f"must be 0 (nothing grows) or one of {heights}"
+    _require(config, "growing.initial_resolution", first in (0, *heights), requirement)
+    if first:
+        for where in ("generator", "discriminator"):
+            requirement = (
+                f"must be {GROWING!r} with growing.initial_resolution = {first}"
+            )
+            good = getattr(config, where).architecture == GROWING
+            _require(config, f"{where}.architecture", good, requirement)
+    _at_least(config, 0, "growing.train_kimg", "growing.fade_kimg")
+    good = round(growing.train_kimg * 1000) + round(growing.fade_kimg * 1000) > 0
+    requirement = "must be at least 0.001 (one image) without growing.train_kimg"
+    _require(config, "growing.fade_kimg", good, requirement)
+    _at_least(config, 1, "growing.minibatch_repeats")
+    for name in ("batch_size", "lr", "tick_kimg"):
+        table = getattr(growing, name)
+        good = len(dict(table)) == len(table)
+        good = good and all(_doubles(key, data.base_grid[0]) for key, _ in table)
+        requirement = f"must name {data.base_grid[0]} doubled, once each"
+        _require(config, f"growing.{name}", good, requirement)
+        good = all(0 < value < float("inf") for _, value in table)
+        _require(config, f"growing.{name}", good, "must hold positive, finite values")
+
+
+def _doubles(resolution, base):
+    """Whether a resolution is `base`, doubled any number of times."""
+    factor, rest = divmod(resolution, base)
+    return not rest and factor > 0 and factor & (factor - 1) == 0
+
+
+def _batch_sizes(config):
+    growing = config.growing
+    group, loss = config.discriminator.mbstd_group_size, config.loss
+    for resolution in config.resolutions:
+        now = config.at_resolution(resolution)
+        size = now.batch_size
+        batch = "train" if resolution not in dict(growing.batch_size) else "growing"
+        at = f" (resolution {resolution})" if growing.initial_resolution else ""
+        requirement = f"must be a multiple of discriminator.mbstd_group_size = {group}"
+        good = not group or size <= group or size % group == 0
+        _require(config, f"{batch}.batch_size", good, requirement + at)
+        shrink = loss.pl_batch_shrink
+        requirement = f"must be a multiple of loss.pl_batch_shrink = {shrink}"
+        good = not loss.pl_weight or size % shrink == 0
+        _require(config, f"{batch}.batch_size", good, requirement + at)
+        # A step that skips a whole tick would skip what is due at it.
+        tick = "train" if resolution not in dict(growing.tick_kimg) else "growing"
+        requirement = f"must be at least one batch, {batch}.batch_size / 1000 = "
+        good = round(now.tick_kimg * 1000) >= size
+        _require(config, f"{tick}.tick_kimg", good, f"{requirement}{size / 1000}{at}")

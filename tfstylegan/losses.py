@@ -1,4 +1,4 @@
-"""Adversarial losses and regularisers (StyleGAN2, sections 3 and appendix B).
+"""Adversarial losses and regularisers (StyleGAN2, section 3; StyleGAN, appendix C).
 
 Each returns one number a sample, [N]; the training step divides their sum by the
 global batch. Regularisers take the network as a callable.
@@ -13,17 +13,50 @@ def generator_nonsaturating(fake_logits):
     return tf.math.softplus(-fake_logits)[:, 0]
 
 
+def generator_saturating(fake_logits):
+    """log(1 - sigmoid(D(G(z)))) = -softplus(f); fake_logits [N, 1] -> [N].
+
+    The minimax loss (Goodfellow et al. 2014, eq. 1).
+    """
+    return -tf.math.softplus(fake_logits)[:, 0]
+
+
+def generator_wasserstein(fake_logits):
+    """-f; fake_logits [N, 1] -> [N] (Arjovsky et al. 2017). Also goes with hinge."""
+    return -fake_logits[:, 0]
+
+
 def discriminator_logistic(real_logits, fake_logits):
     """softplus(f) + softplus(-r); logits [N, 1] -> [N]."""
     return (tf.math.softplus(fake_logits) + tf.math.softplus(-real_logits))[:, 0]
 
 
+def discriminator_wasserstein(real_logits, fake_logits):
+    """f - r; logits [N, 1] -> [N] (Arjovsky et al. 2017)."""
+    return (fake_logits - real_logits)[:, 0]
+
+
+def discriminator_hinge(real_logits, fake_logits):
+    """max(0, 1 + f) + max(0, 1 - r); logits [N, 1] -> [N] (Lim and Ye 2017)."""
+    return (tf.nn.relu(1 + fake_logits) + tf.nn.relu(1 - real_logits))[:, 0]
+
+
+def drift_penalty(real_logits):
+    """r^2, keeps the logits of a Wasserstein D near 0 (ProGAN, appendix A.1).
+
+    real_logits [N, 1] -> [N], without its weight.
+    """
+    return tf.square(real_logits)[:, 0]
+
+
 def r1_penalty(discriminate, images):
     """|d D(x) / d x|^2, summed over H, W and C (Mescheder et al. 2018).
 
+    R1 is this at real images, R2 at generated ones.
+
     Args:
       discriminate: images [N, H, W, C] -> logits [N, 1].
-      images: real images [N, H, W, C].
+      images: [N, H, W, C].
 
     Returns: penalty [N] without its weight gamma / 2, and the logits [N, 1].
     """
@@ -33,6 +66,28 @@ def r1_penalty(discriminate, images):
         total = tf.reduce_sum(logits)
     gradient = tape.gradient(total, images)  # [N, H, W, C]
     return tf.reduce_sum(tf.square(gradient), axis=(1, 2, 3)), logits
+
+
+def gradient_penalty(discriminate, real, fake, factors, target=1.0):
+    """(|d D(m) / d m| / target - 1)^2 (WGAN-GP, Gulrajani et al. 2017, eq. 3).
+
+    The norm is over H, W and C; m = real + (fake - real) factor lies between a real and
+    a generated image.
+
+    Args:
+      discriminate: images [N, H, W, C] -> logits [N, 1].
+      real: [N, H, W, C].
+      fake: [N, H, W, C].
+      factors: uniform in [0, 1), [N, 1, 1, 1].
+      target: norm that costs nothing.
+
+    Returns: penalty [N] without its weight lambda.
+    """
+    between = real + (fake - real) * factors  # [N, H, W, C]
+    squared, _ = r1_penalty(discriminate, between)
+    # The square root has no slope at 0: a D that is flat there would give NaN.
+    norm = tf.sqrt(tf.maximum(squared, 1e-20))
+    return tf.square(norm / target - 1)
 
 
 def path_lengths(synthesize, ws, direction):

@@ -61,12 +61,12 @@ def _train(config, path, source):
     if quiet:
         logging.set_verbosity(logging.INFO)  # what was chosen, and why
     from tfstylegan import ops  # TensorFlow takes seconds
-    from tfstylegan.training import loop, workdir
+    from tfstylegan.training import devices, loop, workdir
 
     with cli.one_sentence(RuntimeError):
         ops.library.describe()  # TFSTYLEGAN_OPS=compiled where there is no library
     with cli.one_sentence():
-        run = loop.Loop(config, path, source, loop.mirrored_strategy(config))
+        run = loop.Loop(config, path, source, devices.mirrored_strategy(config))
         workdir.claim(path, config, source)
     if quiet:
         logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file

@@ -12,10 +12,10 @@ class Cycles:
 
     def __init__(self, config):
         from tfstylegan.data import pipeline, sources
-        from tfstylegan.training import loop, state, steps
+        from tfstylegan.training import devices, state, steps
 
         self.config = config
-        strategy = loop.mirrored_strategy(config)
+        strategy = devices.mirrored_strategy(config)
         with strategy.scope():
             self.state = state.create(config, 0)
         self.steps = steps.Steps(self.state, config, strategy)

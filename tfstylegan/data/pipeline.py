@@ -172,6 +172,27 @@ def to_float(image: tf.Tensor) -> tf.Tensor:
     return tf.cast(image, tf.float32) * (2 / 255) - 1
 
 
+def at_lod(images: tf.Tensor, whole: int, fading: tf.Tensor | None) -> tf.Tensor:
+    """Images [N, H, W, C] as while a network grows, in their full size.
+
+    Each is the mean over boxes of 2^whole pixels; `fading` (a scalar in [0, 1]) leads
+    from that to the mean over boxes of twice the side (ProGAN, figure 2).
+    """
+    fine = _boxes(images, 2**whole)  # [N, H / 2^whole, W / 2^whole, C]
+    if fading is not None:
+        coarse = _blocks(_boxes(fine, 2), 2)
+        fine += (coarse - fine) * tf.cast(fading, fine.dtype)
+    return _blocks(fine, 2**whole)
+
+
+def _boxes(images, side):
+    return tf.nn.avg_pool2d(images, side, side, "VALID") if side > 1 else images
+
+
+def _blocks(images, side):
+    return tf.repeat(tf.repeat(images, side, axis=1), side, axis=2)
+
+
 def to_uint8(images: tf.Tensor) -> tf.Tensor:
     """Float in [-1, 1] to uint8: floor(127.5 x + 128), clipped; undoes `to_float`."""
     images = tf.cast(images, tf.float32)  # half precision cannot tell 256 levels apart

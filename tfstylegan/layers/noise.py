@@ -1,4 +1,4 @@
-"""Noise input (StyleGAN2, section 2.2): one learned strength a layer."""
+"""Noise input (StyleGAN, section 2; StyleGAN2, section 2.2) of learned strength."""
 
 import keras
 import tensorflow as tf
@@ -10,16 +10,21 @@ from tfstylegan import rng
 class NoiseInput(keras.layers.Layer):
     """y = x + strength * noise, the noise shared by all channels.
 
-    Call with x [N, H, W, C] and noise [N or 1, H, W, 1]. `fixed`, [1, H, W, 1], is a
-    noise map drawn once and saved with the layer, for repeatable images.
+    The strength is one number (StyleGAN2), or one a channel with `per_channel`
+    (StyleGAN). Call with x [N, H, W, C] and noise [N or 1, H, W, 1]. `fixed`, [1, H, W,
+    1], is a noise map drawn once and saved with the layer, for repeatable images.
     """
 
-    def __init__(self, *, seed=None, **kwargs):
+    def __init__(self, *, per_channel=False, seed=None, **kwargs):
         super().__init__(**kwargs)
+        self.per_channel = per_channel
         self.seed = seed
 
     def build(self, x_shape, noise_shape=None):
-        self.strength = self.add_weight(name="strength", shape=(), initializer="zeros")
+        shape = (x_shape[-1],) if self.per_channel else ()
+        self.strength = self.add_weight(
+            name="strength", shape=shape, initializer="zeros"
+        )
         self.fixed = self.add_weight(
             name="fixed",
             shape=(1, *x_shape[1:3], 1),
@@ -34,4 +39,8 @@ class NoiseInput(keras.layers.Layer):
         return x_shape
 
     def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
+        return {
+            **super().get_config(),
+            "per_channel": self.per_channel,
+            "seed": self.seed,
+        }

@@ -1,68 +1,21 @@
-"""Parts of the StyleGAN2 discriminators (StyleGAN2, section 4).
+"""Trunk of the discriminators (StyleGAN2, section 4).
 
-`DiscriminatorTrunk` holds what the orig, skip and resnet networks share. Level i has
-the base grid doubled i times; the image enters at the highest level.
+`DiscriminatorTrunk` holds what the orig, skip, resnet and growing networks share. Level
+i has the base grid doubled i times.
 """
+
+import math
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfstylegan import fmaps, rng
-from tfstylegan.layers import equalized, minibatch_stddev, normalization
+from tfstylegan.layers import equalized, minibatch_stddev, spectral
+from tfstylegan.networks import label_projection
 from tfstylegan.networks import labels as labels_lib
 
-
-@keras.saving.register_keras_serializable("tfstylegan")
-class LabelProjection(keras.layers.Layer):
-    """Features [N, C] and labels [N, T] -> logits [N, 1], as ADA does it.
-
-    The label is embedded, normalised, passed through `num_layers` dense layers, and
-    its dot product with the projected features is divided by sqrt(C).
-    """
-
-    def __init__(self, *, num_layers=8, seed=None, **kwargs):
-        super().__init__(**kwargs)
-        self.num_layers = num_layers
-        self.seed = seed
-
-    def build(self, x_shape, labels_shape):
-        width = x_shape[-1]
-        self.normalize = normalization.PixelNorm(
-            dtype=self.dtype_policy, name="normalize"
-        )
-        self.embed = self._dense("embed", width)
-        self.embed.build(labels_shape)
-        self.dense = [
-            self._dense(f"dense{i}", width, act="lrelu", lr_mul=0.01)
-            for i in range(self.num_layers)
-        ]
-        self.output_layer = self._dense("output", width)
-        for layer in (*self.dense, self.output_layer):
-            layer.build((None, width))
-
-    def _dense(self, name, width, **kwargs):
-        seed = rng.child(self.seed, name)
-        return equalized.EqualizedDense(
-            width, seed=seed, dtype=self.dtype_policy, name=name, **kwargs
-        )
-
-    def call(self, x, labels):
-        y = self.normalize(self.embed(labels))  # [N, C]
-        for layer in self.dense:
-            y = layer(y)
-        logits = tf.reduce_sum(self.output_layer(x) * y, axis=-1, keepdims=True)
-        return logits / np.sqrt(x.shape[-1])  # [N, 1]
-
-    def compute_output_shape(self, x_shape, labels_shape):
-        return x_shape[0], 1
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_layers": self.num_layers,
-            "seed": self.seed,
-        }
+BLOCKS = ("stylegan2", "stylegan")
 
 
 class DiscriminatorTrunk(keras.Model):
@@ -71,10 +24,15 @@ class DiscriminatorTrunk(keras.Model):
     Subclasses say how the image reaches the base grid (`descend`); the last line of
     their constructors builds, since Keras saves weights of built networks only. With
     labels (T = `label_dim` > 0), `conditioning` "stylegan2" has one logit a class, of
-    which the label selects; "ada" projects (see `LabelProjection`).
+    which the label selects; "ada" projects (see `LabelProjection`). `block`
+    "stylegan2" smooths with the taps `resample_kernel` where it shrinks; "stylegan"
+    blurs with them, convolves and takes the mean of each square, and has the gain of
+    its activations in the kernels. `spectral_norm` normalises every kernel, those of
+    label projections apart; then pass training=True in training.
     """
 
     last_gain = None  # of the second convolution of a level
+    stage = None  # of growth: see `growing.Growing`
 
     def __init__(
         self,
@@ -82,6 +40,7 @@ class DiscriminatorTrunk(keras.Model):
         base_grid=(4, 4),
         doublings=6,
         channels=3,
+        block="stylegan2",
         label_dim=0,
         conditioning="stylegan2",
         mapping_layers=8,
@@ -91,6 +50,7 @@ class DiscriminatorTrunk(keras.Model):
         resample_kernel=(1, 3, 3, 1),
         mbstd_group_size=4,
         mbstd_num_features=1,
+        spectral_norm=False,
         seed=None,
         **kwargs,
     ):
@@ -101,9 +61,12 @@ class DiscriminatorTrunk(keras.Model):
             raise ValueError(
                 f"conditioning must be 'stylegan2' or 'ada'; got {conditioning!r}"
             )
+        if block not in BLOCKS:
+            raise ValueError(f"block must be one of {', '.join(BLOCKS)}; got {block!r}")
         self.base_grid = tuple(base_grid)
         self.doublings = doublings
         self.channels = channels
+        self.block = block
         self.label_dim = label_dim
         self.conditioning = conditioning
         self.mapping_layers = mapping_layers
@@ -113,6 +76,7 @@ class DiscriminatorTrunk(keras.Model):
         self.resample_kernel = tuple(resample_kernel)
         self.mbstd_group_size = mbstd_group_size
         self.mbstd_num_features = mbstd_num_features
+        self.spectral_norm = spectral_norm
         self.seed = seed
         levels = range(doublings + 1)
         height, width = self.base_grid
@@ -130,20 +94,42 @@ class DiscriminatorTrunk(keras.Model):
         ]
         self._make_head()
 
-    def conv_layer(self, level, to_level, role, size=3, act="lrelu", **kwargs):
+    def conv_layer(
+        self, level, to_level, role, size=3, act="lrelu", gain=None, **kwargs
+    ):
         """A new convolution at `level` with as many filters as `to_level` has."""
         height, width = self.sizes[level]
         name = f"{height}x{width}_{role}"
-        return equalized.EqualizedConv2D(
-            self.widths[to_level],
-            size,
+        kwargs["resample_kernel"] = self.resample_kernel
+        if self.block == "stylegan" and "resampling" in kwargs:
+            kwargs["resample_kernel"] = (1, 1)
+            kwargs["blur_kernel"] = self.resample_kernel
+        return self._layer(
+            equalized.EqualizedConv2D,
+            name,
+            filters=self.widths[to_level],
+            kernel_size=size,
             act=act,
-            resample_kernel=self.resample_kernel,
-            seed=rng.child(self.seed, name),
-            dtype=self.dtype_policy,
-            name=name,
+            **self._gains(act, gain),
             **kwargs,
         )
+
+    def _layer(self, cls, name, **kwargs):
+        """An equalised layer, its kernel normalised if that is asked for."""
+        seed = rng.child(self.seed, name)
+        options = {"seed": seed, "dtype": self.dtype_policy, "name": name}
+        if not self.spectral_norm:
+            return cls(**kwargs, **options)
+        layer = cls(**kwargs, **{**options, "name": "layer"})
+        return spectral.SpectralNorm(layer, **options)
+
+    def _gains(self, act, gain=None):
+        """The gain of a layer, of which StyleGAN has lrelu's part in the kernel."""
+        if self.block == "stylegan2" or act != "lrelu":
+            return {"gain": gain}
+        usual = math.sqrt(2)
+        gain = usual if gain is None else gain
+        return {"gain": gain / usual, "kernel_gain": usual}
 
     def from_rgb_layer(self, level):
         """A new from_rgb layer for a level; subclasses keep those they need."""
@@ -159,26 +145,23 @@ class DiscriminatorTrunk(keras.Model):
                 name="stddev",
             )
         self.last_conv = self.conv_layer(0, 0, "conv")
-        self.dense = equalized.EqualizedDense(
-            self.widths[0],
+        self.dense = self._layer(
+            equalized.EqualizedDense,
+            "dense",
+            units=self.widths[0],
             act="lrelu",
-            seed=rng.child(self.seed, "dense"),
-            dtype=self.dtype_policy,
-            name="dense",
+            **self._gains("lrelu"),
         )
         if self.label_dim and self.conditioning == "ada":
-            self.output_layer = LabelProjection(
+            self.output_layer = label_projection.LabelProjection(
                 num_layers=self.mapping_layers,
                 seed=rng.child(self.seed, "output"),
                 dtype=self.dtype_policy,
                 name="output",
             )
         else:
-            self.output_layer = equalized.EqualizedDense(
-                max(self.label_dim, 1),
-                seed=rng.child(self.seed, "output"),
-                dtype=self.dtype_policy,
-                name="output",
+            self.output_layer = self._layer(
+                equalized.EqualizedDense, "output", units=max(self.label_dim, 1)
             )
 
     def shape(self, level):
@@ -202,7 +185,7 @@ class DiscriminatorTrunk(keras.Model):
         self.last_conv.build(shape)
         height, width = self.sizes[0]
         self.dense.build((None, height * width * self.widths[0]))
-        if isinstance(self.output_layer, LabelProjection):
+        if isinstance(self.output_layer, label_projection.LabelProjection):
             self.output_layer.build((None, self.widths[0]), (None, self.label_dim))
         else:
             self.output_layer.build((None, self.widths[0]))
@@ -224,6 +207,11 @@ class DiscriminatorTrunk(keras.Model):
             return self.output_layer(x, labels)
         return tf.reduce_sum(self.output_layer(x) * labels, axis=1, keepdims=True)
 
+    def grow(self, lod):
+        """Refuses any other lod than 0: see `discriminator_growing`."""
+        if lod:
+            raise ValueError(f"lod must be 0 for a network of fixed size; got {lod}")
+
     def compute_output_shape(self, images_shape, labels_shape=None):
         return images_shape[0], 1
 
@@ -233,6 +221,7 @@ class DiscriminatorTrunk(keras.Model):
             "base_grid": self.base_grid,
             "doublings": self.doublings,
             "channels": self.channels,
+            "block": self.block,
             "label_dim": self.label_dim,
             "conditioning": self.conditioning,
             "mapping_layers": self.mapping_layers,
@@ -242,5 +231,6 @@ class DiscriminatorTrunk(keras.Model):
             "resample_kernel": self.resample_kernel,
             "mbstd_group_size": self.mbstd_group_size,
             "mbstd_num_features": self.mbstd_num_features,
+            "spectral_norm": self.spectral_norm,
             "seed": self.seed,
         }

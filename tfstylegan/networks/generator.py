@@ -71,6 +71,23 @@ class Generator(keras.Model):
             ws = truncate(ws, self.w_avg, truncation_psi, truncation_cutoff)
         return self.synthesis(ws, noise_mode=noise_mode, seed=seed, noise=noise)
 
+    @property
+    def stage(self):
+        """What of a growing network runs (`growing.Stage`); None for others."""
+        return self.synthesis.stage
+
+    @property
+    def layers_in_use(self):
+        """How many of the ws, the first ones, make a difference: fewer while growing.
+
+        As `stage` it is known while a graph is traced.
+        """
+        return self.synthesis.layers_in_use
+
+    def grow(self, lod):
+        """Sets the lod of a growing network; see `growing.Growing.grow`."""
+        self.synthesis.grow(lod)
+
     def track_w_avg(self, ws):
         """w_avg <- lerp(mean over N of w, w_avg, decay), ws [N, L, D] unmixed."""
         ws = tf.cast(ws, self.w_avg.dtype)  # float32: small steps of a long average

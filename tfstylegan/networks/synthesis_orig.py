@@ -2,11 +2,11 @@
 
 import keras
 
-from tfstylegan.networks import synthesis_blocks
+from tfstylegan.networks import synthesis_trunk
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
-class OrigSynthesis(synthesis_blocks.SynthesisTrunk):
+class OrigSynthesis(synthesis_trunk.SynthesisTrunk):
     """Only the last level is turned into an image."""
 
     def __init__(self, **kwargs):

@@ -4,11 +4,11 @@ import keras
 
 from tfstylegan import rng
 from tfstylegan.layers import equalized
-from tfstylegan.networks import residual, synthesis_blocks
+from tfstylegan.networks import residual, synthesis_trunk
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
-class ResnetSynthesis(synthesis_blocks.SynthesisTrunk):
+class ResnetSynthesis(synthesis_trunk.SynthesisTrunk):
     """Each level is (its convolutions + an upsampled 1x1 projection) / sqrt(2)."""
 
     last_gain = residual.LAST_GAIN

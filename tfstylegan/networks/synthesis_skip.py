@@ -2,12 +2,12 @@
 
 import keras
 
-from tfstylegan.networks import synthesis_blocks
+from tfstylegan.networks import synthesis_trunk
 from tfstylegan.ops import resample
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
-class SkipSynthesis(synthesis_blocks.SynthesisTrunk):
+class SkipSynthesis(synthesis_trunk.SynthesisTrunk):
     """Every level adds its own image to the upsampled image of the level below."""
 
     def __init__(self, **kwargs):

@@ -65,6 +65,28 @@ def filter_2d(x, kernel):
     return upfirdn2d(x, kernel, padding=pads)
 
 
+def upsample_nearest(x, factor=2):
+    """[N, H, W, C] -> [N, H * factor, W * factor, C]: each pixel repeated.
+
+    `upsample_2d` of kernel None, at a cost that does not grow with factor: an image of
+    8 x 8 is enlarged to 1024 x 1024 while a network grows.
+    """
+    _check_factor(factor)
+    batch, height, width, channels = (_dim(x, axis) for axis in range(4))
+    x = x[:, :, tf.newaxis, :, tf.newaxis]  # [N, H, 1, W, 1, C]
+    x = tf.broadcast_to(x, [batch, height, factor, width, factor, channels])
+    return tf.reshape(x, [batch, height * factor, width * factor, channels])
+
+
+def downsample_box(x, factor=2):
+    """[N, H, W, C] -> [N, H // factor, W // factor, C]: the mean of each square.
+
+    `downsample_2d` of kernel None; see `upsample_nearest`.
+    """
+    _check_factor(factor)
+    return tf.nn.avg_pool2d(x, factor, factor, "VALID")
+
+
 def upsample_conv_2d(x, w, kernel, factor=2):
     """Zero-insertion by factor, correlation with w, low-pass.
 

@@ -18,8 +18,13 @@ class Gallery:
         self.source = source
         self.generator = generator
         self.report = report
-        labels = source.labels if config.data.labels else None
-        self.images = sampling.ImageSource(generator, labels)  # traced once
+        self.images = None
+        self.retrace()
+
+    def retrace(self):
+        """For a generator that has other blocks in use than it had so far."""
+        labels = self.source.labels if self.config.data.labels else None
+        self.images = sampling.ImageSource(self.generator, labels)  # traced once
 
     @property
     def views(self):
@@ -44,7 +49,7 @@ class Gallery:
             g,
             z[:MIXED],
             z[MIXED:],
-            layers=range(g.mapping.num_ws // 2),
+            layers=range(g.layers_in_use // 2),
             row_labels=sampling.cycle_labels(MIXED, g.mapping.label_dim),
             noise_mode="const",
         )

@@ -5,13 +5,13 @@ import signal
 import time
 
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from tfstylegan import ops
 from tfstylegan.data import pipeline
 from tfstylegan.networks import storage
 from tfstylegan.training import allocator, gallery
+from tfstylegan.training import growing as growing_lib
 from tfstylegan.training import report as report_lib
 from tfstylegan.training import state as state_lib
 from tfstylegan.training import steps as steps_lib
@@ -21,29 +21,6 @@ class Diverged(Exception):
     """A loss is not finite any more; training on would only overwrite good weights."""
 
 
-def mirrored_strategy(config):
-    """MirroredStrategy over all GPUs, or over the one CPU.
-
-    Raises ValueError where the batch cannot be shared out evenly.
-    """
-    gpus = tf.config.list_logical_devices("GPU")
-    devices = [gpu.name for gpu in gpus] or ["CPU:0"]
-    count, batch = len(devices), config.train.batch_size
-    multiple = count * (config.loss.pl_batch_shrink if config.loss.pl_weight else 1)
-    if batch % multiple:
-        raise ValueError(
-            f"config.train.batch_size must be a multiple of {multiple} on {count} "
-            f"devices; got {batch}"
-        )
-    group = config.discriminator.mbstd_group_size
-    if group and batch // count > group and batch // count % group:
-        raise ValueError(
-            f"config.train.batch_size must give each of {count} devices a multiple of "
-            f"discriminator.mbstd_group_size = {group}; got {batch}"
-        )
-    return tf.distribute.MirroredStrategy(devices)
-
-
 class Loop:
     """One run in one process.
 
@@ -51,7 +28,7 @@ class Loop:
       config: a `config.Config`.
       workdir: folder of the run; if it holds a checkpoint, the run goes on from there.
       source: a `data.sources.Source`.
-      strategy: where to train, as of `mirrored_strategy`.
+      strategy: where to train, as of `devices.mirrored_strategy`.
     """
 
     def __init__(self, config, workdir, source, strategy):
@@ -66,15 +43,17 @@ class Loop:
         self.manager = state_lib.manager(
             self.state, workdir, config.train.keep_checkpoints
         )
-        if self.manager.latest_checkpoint:
+        resumed = bool(self.manager.latest_checkpoint)
+        if resumed:
             status = self.manager.checkpoint.restore(self.manager.latest_checkpoint)
             status.assert_consumed()
-        self.steps = steps_lib.Steps(self.state, config, strategy)
+        self.report = self.gallery = self._stream = None
+        self.growing = growing_lib.Growing(config, self.state, resumed=resumed)
+        self.steps = self._traced = None
+        self._begin_stage()
         self.step = int(self.state.step.numpy())
         self.cur_nimg = int(self.state.cur_nimg.numpy())
         self.stopped_by = None
-        self.report = None
-        self.gallery = None
         self._handlers = {}
         self._announce()
 
@@ -96,9 +75,8 @@ class Loop:
         try:
             if not self.cur_nimg:
                 self._views([self.gallery.reals, *self.gallery.views])
-            batches = self._batches()
             while self.cur_nimg < self._total and not self.stopped_by:
-                self._tick(batches)
+                self._tick()
             if self.stopped_by:
                 self._save()
             elif not self._finished():
@@ -111,10 +89,6 @@ class Loop:
     @property
     def _total(self):
         return int(round(self.config.train.total_kimg * 1000))
-
-    @property
-    def _tick_images(self):
-        return max(1, int(round(self.config.train.tick_kimg * 1000)))
 
     def _stop(self, number, frame):
         self.stopped_by = signal.Signals(number)
@@ -136,11 +110,25 @@ class Loop:
         if self.cur_nimg:
             logging.info("going on at kimg %g", self.cur_nimg / 1000)
 
+    def _begin_stage(self):
+        """Steps of this stage's batch size and blocks, to be traced as they run."""
+        self.steps = steps_lib.Steps(
+            self.state,
+            self.config,
+            self.strategy,
+            batch_size=self.growing.now.batch_size,
+            stage=self.growing.stage,
+        )
+        self._traced = {}  # name of a phase: seconds of its first call
+        if self.gallery:
+            self.gallery.retrace()
+
     def _batches(self):
+        """(Batch size, iterator of batches) of the stream from here on."""
         config, replicas = self.config, self.strategy.num_replicas_in_sync
         stream = pipeline.training_stream(
             self.source,
-            batch_size=config.train.batch_size,
+            batch_size=self.steps.batch_size,
             seed=config.seed,
             start_image=self.cur_nimg,
             mirror=config.data.mirror,
@@ -151,58 +139,85 @@ class Loop:
 
         if replicas > 1:
             stream = stream.map(order)
-        return iter(self.strategy.experimental_distribute_dataset(stream))
+        stream = self.strategy.experimental_distribute_dataset(stream)
+        return self.steps.batch_size, iter(stream)
 
-    def _tick(self, batches):
-        """Steps up to the next multiple of the tick length, then looks at them."""
-        tick = self.cur_nimg // self._tick_images + 1
-        end = min(tick * self._tick_images, self._total)
+    def _tick(self):
+        """Steps up to the end of a tick, then looks at them."""
+        tick, end = self.growing.tick(self.cur_nimg)
+        end = min(end, self._total)
         results = collections.defaultdict(list)
         start, first_nimg = time.monotonic(), self.cur_nimg
+        retrace = 0.0
         while self.cur_nimg < end and not self.stopped_by:
-            for name, value in self._step(next(batches)).items():
+            begins = self.growing.follow(self.step, self.cur_nimg)
+            if begins:
+                self._begin_stage()
+            before = sum(self._traced.values())
+            for name, value in self._step(self._next_batch()).items():
                 results[name].append(value)
+            seconds = sum(self._traced.values()) - before
+            retrace += seconds
+            if begins:
+                self._tell_stage(seconds)
             self.report.advance(self.cur_nimg)
         if self.cur_nimg == first_nimg:
             return
+        scalars, vectors = _summary(results)
         seconds = time.monotonic() - start
-        vectors = {
-            name: values[-1] for name, values in results.items() if _is_vector(values)
-        }
-        scalars = {
-            name: float(np.mean(values))
-            for name, values in results.items()
-            if name not in vectors
-        }
         scalars["timing/sec_per_tick"] = seconds
         scalars["timing/sec_per_kimg"] = seconds / (self.cur_nimg - first_nimg) * 1000
-        self._look(tick, scalars, vectors)
+        if retrace:
+            scalars["timing/retrace"] = retrace
+        self._look(tick, scalars | self.growing.progress, vectors)
+
+    def _next_batch(self):
+        """The next images of the stream, as many as this stage has in a batch."""
+        if not self._stream or self._stream[0] != self.steps.batch_size:
+            self._stream = self._batches()
+        return next(self._stream[1])
 
     def _step(self, batch):
         """One training step; returns what its phases tell."""
         results = {}
-        self.cur_nimg += self.config.train.batch_size
-        for _, phase in self.steps.phases(batch, self.step, self.cur_nimg):
+        self.cur_nimg += self.steps.batch_size
+        for name, phase in self.steps.phases(batch, self.step, self.cur_nimg):
+            start = time.monotonic()
             results |= phase()
+            self._traced.setdefault(name, time.monotonic() - start)
         self.step += 1
         return results
+
+    def _tell_stage(self, seconds):
+        growing, (floor, ceiling) = self.growing, self.growing.stage
+        self.report.say(
+            f"kimg {self.cur_nimg / 1000:<8g} resolution {growing.resolution}"
+            f"{' fades in' if ceiling > floor else ''}, batch size "
+            f"{self.steps.batch_size}; first step traced in {seconds:.1f} s"
+        )
 
     def _look(self, tick, scalars, vectors):
         """Statistics of every tick; a checkpoint, pictures and metrics when due."""
         train = self.config.train
         self._check_finite(scalars)
+        # A batch may be longer than a short tick: then those between are over as well.
+        last = max(tick, self.growing.tick(self.cur_nimg)[0] - 1)
+
+        def due(ticks):
+            return last // ticks > (tick - 1) // ticks
+
         histograms = {}
         over = self.cur_nimg >= self._total
-        if over or tick % train.image_ticks == 0:
+        if over or due(train.image_ticks):
             histograms = self.gallery.histograms(vectors, [self.state.g, self.state.d])
-        self.report.tick(tick, self.cur_nimg, scalars, histograms)
+        self.report.tick(last, self.cur_nimg, scalars, histograms)
         if over:
             return  # `_finish` does the rest
-        if tick % train.checkpoint_ticks == 0:
+        if due(train.checkpoint_ticks):
             self._save()
-        due = {self.gallery.pictures: train.image_ticks}
-        due |= {self.gallery.metrics: train.metric_ticks}
-        self._views([view for view, ticks in due.items() if tick % ticks == 0])
+        views = {self.gallery.pictures: train.image_ticks}
+        views |= {self.gallery.metrics: train.metric_ticks}
+        self._views([view for view, ticks in views.items() if due(ticks)])
 
     def _views(self, views):
         for view in views:
@@ -249,5 +264,13 @@ class Loop:
         )
 
 
-def _is_vector(values):
-    return values[-1].shape.rank > 0
+def _summary(results):
+    """Means of the scalars of many steps, and the newest of their vectors."""
+    is_vector = {name: values[-1].shape.rank > 0 for name, values in results.items()}
+    scalars = {
+        name: float(np.mean(values))
+        for name, values in results.items()
+        if not is_vector[name]
+    }
+    vectors = {name: v[-1] for name, v in results.items() if is_vector[name]}
+    return scalars, vectors

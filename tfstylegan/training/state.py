@@ -45,31 +45,29 @@ def create(config, label_dim):
     g = build.build_generator(config, label_dim)
     d = build.build_discriminator(config, label_dim)
     g_ema = build.build_generator(config, label_dim)  # same seed: the same start
-    loss = config.loss
+    g_interval, d_interval = lazy_intervals(config.loss)
+    optimizer = config.optimizer
     return State(
         g=g,
         d=d,
         g_ema=g_ema,
-        g_optimizer=_adam(
-            "g_optimizer",
-            g,
-            config.optimizer,
-            config.optimizer.g_lr,
-            loss.pl_interval if loss.pl_weight else 0,
-        ),
-        d_optimizer=_adam(
-            "d_optimizer",
-            d,
-            config.optimizer,
-            config.optimizer.d_lr,
-            loss.r1_interval if loss.r1_gamma else 0,
-        ),
+        g_optimizer=_adam("g_optimizer", g, optimizer, optimizer.g_lr, g_interval),
+        d_optimizer=_adam("d_optimizer", d, optimizer, optimizer.d_lr, d_interval),
         pl_mean=tf.Variable(
             0.0, trainable=False, aggregation=tf.VariableAggregation.MEAN
         ),
         step=tf.Variable(0, dtype=tf.int64, trainable=False),
         cur_nimg=tf.Variable(0, dtype=tf.int64, trainable=False),
     )
+
+
+def lazy_intervals(loss):
+    """Steps between regularisations of G and of D, as Adam is corrected for; 0 = not.
+
+    With `loss.lazy` it is corrected even where a network has no regulariser, as in row
+    C of StyleGAN2's table 1.
+    """
+    return (loss.pl_interval, loss.r1_interval) if loss.lazy else (0, 0)
 
 
 def _adam(name, network, optimizer, lr, interval):

@@ -1,9 +1,11 @@
-"""The four compiled training steps and the moving average (StyleGAN2, appendix B).
+"""The compiled training steps and the moving average (StyleGAN2, appendix B).
 
 A step runs on every replica. Random numbers are drawn for the global batch, and each
 replica takes every R-th row (R replicas): a run does not depend on how many there are,
 as long as a replica has the samples of a whole minibatch-stddev group (these are R
 apart as well).
+
+A network is called with training=True in the steps that train it: spectral norms move.
 """
 
 import contextlib
@@ -13,7 +15,8 @@ import tensorflow as tf
 from tfstylegan import losses, rng
 from tfstylegan.data import pipeline
 from tfstylegan.networks import generator
-from tfstylegan.training import schedules
+from tfstylegan.training import ema as ema_lib
+from tfstylegan.training import objectives, schedules
 
 
 def replica_rows(x):
@@ -44,18 +47,27 @@ def global_mean(x):
 
 
 class Steps:
-    """Compiled steps over a `state.State`; each returns named scalars or vectors."""
+    """Compiled steps over a `state.State`; each returns named scalars or vectors.
 
-    def __init__(self, state, config, strategy):
+    Args:
+      state: a `state.State`.
+      config: a `config.Config`.
+      strategy: where to train.
+      batch_size: global batch, by default `config.train.batch_size`.
+      stage: (floor, ceiling) of the lod while these steps are used.
+    """
+
+    def __init__(self, state, config, strategy, *, batch_size=None, stage=(0, 0)):
         self.state = state
         self.config = config
         self.strategy = strategy
-        self.batch_size = config.train.batch_size
+        self.batch_size = batch_size or config.train.batch_size
+        self.stage = stage
         self.pl_batch_size = self.batch_size // config.loss.pl_batch_shrink
 
     @tf.function
     def g_main(self, labels, step):
-        """Non-saturating loss of G; labels [B, T] of the fake images."""
+        """Adversarial loss of G; labels [B, T] of the fake images."""
         return self._run(self._g_main, labels, step)
 
     @tf.function
@@ -65,49 +77,56 @@ class Steps:
 
     @tf.function
     def d_main(self, images, labels, step):
-        """Logistic loss of D; images uint8 [B, H, W, C]."""
+        """Adversarial loss of D; images uint8 [B, H, W, C]."""
         return self._run(self._d_main, images, labels, step)
 
     @tf.function
-    def d_reg(self, images, labels):
-        """R1 regularisation of D."""
-        return self._run(self._d_reg, images, labels)
+    def d_reg(self, images, labels, step=None):
+        """Gradient penalties of D; only those at fake images need `step`."""
+        return self._run(self._d_reg, images, labels, step)
 
     @tf.function
     def ema(self, decay):
         """G_ema <- lerp(G, G_ema, decay); variables that do not train are copied."""
-        g, g_ema = self.state.g, self.state.g_ema
-        update = self.strategy.extended.update
-        pairs = zip(g_ema.trainable_variables, g.trainable_variables, strict=True)
-        for average, current in pairs:
-            update(average.value, _lerp, args=(current.value, decay), group=True)
-        pairs = zip(
-            g_ema.non_trainable_variables, g.non_trainable_variables, strict=True
-        )
-        for average, current in pairs:
-            update(average.value, _copy, args=(current.value,), group=True)
+        ema_lib.update(self.strategy, self.state.g, self.state.g_ema, decay)
         return {}
 
     def phases(self, batch, step, cur_nimg):
         """Yields (name, function) of the phases of training step `step`, in order.
 
-        G, its lazy regulariser, D, the moving average, D's lazy regulariser. `batch` is
-        {"image", "label"} of the global batch; `cur_nimg` counts its images as well.
-        Each function returns named scalars, or vectors over the batch.
+        G, its lazy regulariser, D, the moving average, D's lazy regulariser; or D's
+        first. `batch` is {"image", "label"} of the global batch; `cur_nimg` counts its
+        images as well. Each function returns named scalars, or vectors over the batch.
         """
-        loss, train = self.config.loss, self.config.train
+        train = self.config.train
         images, labels = batch["image"], batch["label"]
         number = tf.constant(step, tf.int64)
+        d_phases = self._d_phases(images, labels, step, number, cur_nimg)
+        if train.d_first:
+            yield from d_phases
+        # With several steps of D, G's is beside the one that borders on it.
+        g_step, rest = divmod(step, train.d_steps)
+        if rest == (train.d_steps - 1 if train.d_first else 0):
+            yield from self._g_phases(labels, g_step, number)
+        if not train.d_first:
+            yield from d_phases
+
+    def _g_phases(self, labels, step, number):
+        loss = self.config.loss
         yield "g_main", lambda: self.g_main(labels, number)
-        if loss.pl_weight and step % loss.pl_interval == 0:
+        if loss.lazy and loss.pl_weight and step % loss.pl_interval == 0:
             yield "g_reg", lambda: self.g_reg(labels, number)
+
+    def _d_phases(self, images, labels, step, number, cur_nimg):
+        loss, train = self.config.loss, self.config.train
         yield "d_main", lambda: self.d_main(images, labels, number)
         decay = schedules.ema_decay(
-            cur_nimg, train.batch_size, train.ema_halflife_kimg, train.ema_rampup
+            cur_nimg, self.batch_size, train.ema_halflife_kimg, train.ema_rampup
         )
         yield "ema", lambda: self.ema(tf.constant(decay, tf.float32))
-        if loss.r1_gamma and step % loss.r1_interval == 0:
-            yield "d_reg", lambda: self.d_reg(images, labels)
+        lazy = loss.lazy and objectives.regularises_d(loss)
+        if lazy and step % loss.r1_interval == 0:
+            yield "d_reg", lambda: self.d_reg(images, labels, number)
 
     def _run(self, step_fn, *args):
         results = self.strategy.run(step_fn, args=args)
@@ -121,81 +140,124 @@ class Steps:
         return tf.reduce_mean(tf.stack(parts))
 
     def _g_main(self, labels, step):
-        state = self.state
+        state, loss = self.state, self.config.loss
+        told = {}
         with _tape(state.g) as tape:
-            images, ws = self._fake("g_main", step, labels, self.batch_size)
+            images, ws = self._fake("g_main", step, labels, training=True)
             logits = state.d(images, self._condition(labels))
-            loss = losses.generator_nonsaturating(logits)  # [n]
-            total = tf.reduce_sum(loss) / self.batch_size
+            value = objectives.generator_loss(loss, logits)  # [n]
+            total = tf.reduce_sum(value) / self.batch_size
+            if loss.pl_weight and not loss.lazy:
+                penalty, told = self._path_length(labels, step)
+                total += penalty
         self._apply(state.g_optimizer, tape, total, state.g)
         state.g.track_w_avg(ws)
-        return {"loss/g_main": tf.reduce_mean(loss)}
+        return {"loss/g_main": tf.reduce_mean(value)} | told
 
     def _g_reg(self, labels, step):
+        state = self.state
+        with _tape(state.g) as tape:
+            total, told = self._path_length(labels, step)
+            total *= self.config.loss.pl_interval
+        self._apply(state.g_optimizer, tape, total, state.g)
+        return told
+
+    def _path_length(self, labels, step):
+        """Weighted penalty, and scalars; moves w_avg and the mean length."""
         state, loss = self.state, self.config.loss
         count = self.pl_batch_size
         labels = labels[: labels.shape[0] // loss.pl_batch_shrink]
         channels = self.config.data.channels
-        direction = self._normal(
-            "g_reg/direction", step, [count, *self.config.data.image_size, channels]
+        shape = [count, *self.config.data.image_size, channels]
+        direction = self._normal("g_reg/direction", step, shape)
+        mixed, ws, noise = self._styles("g_reg", step, labels, count)
+        lengths = losses.path_lengths(
+            lambda ws: state.g.synthesis(ws, noise=noise, training=True),
+            mixed,
+            direction,
+        )  # [n]
+        penalty, pl_mean = losses.path_length_penalty(
+            lengths, state.pl_mean, loss.pl_decay, global_mean
         )
-        with _tape(state.g) as tape:
-            mixed, ws, noise = self._styles("g_reg", step, labels, count)
-            lengths = losses.path_lengths(
-                lambda ws: state.g.synthesis(ws, noise=noise), mixed, direction
-            )  # [n]
-            penalty, pl_mean = losses.path_length_penalty(
-                lengths, state.pl_mean, loss.pl_decay, global_mean
-            )
-            total = tf.reduce_sum(penalty) * loss.pl_weight / count
-            total *= loss.pl_interval
-        self._apply(state.g_optimizer, tape, total, state.g)
         state.g.track_w_avg(ws)
         state.pl_mean.assign(pl_mean)
-        return {
+        return tf.reduce_sum(penalty) * loss.pl_weight / count, {
             "reg/path_length": tf.reduce_mean(lengths),
             "reg/path_length_penalty": tf.reduce_mean(penalty),
         }
 
     def _d_main(self, images, labels, step):
-        state = self.state
+        state, loss = self.state, self.config.loss
         condition = self._condition(labels)
-        fake, ws = self._fake("d_main", step, labels, self.batch_size)
+        fake, ws = self._fake("d_main", step, labels)
         state.g.track_w_avg(ws)
+        real = self._real(images)
+        total, logits, told = 0.0, {}, {}
         with _tape(state.d) as tape:
-            fake_logits = state.d(fake, condition)  # [n, 1]
-            real_logits = state.d(pipeline.to_float(images), condition)
-            loss = losses.discriminator_logistic(real_logits, fake_logits)
-            total = tf.reduce_sum(loss) / self.batch_size
+            if not loss.lazy:
+                total, logits, told = self._d_penalties(real, fake, condition, step)
+            for name, x in {"fake": fake, "real": real}.items():
+                if name not in logits:
+                    logits[name] = state.d(x, condition, training=True)  # [n, 1]
+            value = objectives.discriminator_loss(loss, logits["real"], logits["fake"])
+            total += tf.reduce_sum(value) / self.batch_size
         self._apply(state.d_optimizer, tape, total, state.d)
         return {
-            "loss/d_main": tf.reduce_mean(loss),
-            "logits/real": tf.reduce_mean(real_logits),
-            "logits/fake": tf.reduce_mean(fake_logits),
-            "logits/real_sign": tf.reduce_mean(tf.sign(real_logits)),
-            "logits/real_of_step": real_logits[:, 0],
-            "logits/fake_of_step": fake_logits[:, 0],
-        }
+            "loss/d_main": tf.reduce_mean(value),
+            "logits/real": tf.reduce_mean(logits["real"]),
+            "logits/fake": tf.reduce_mean(logits["fake"]),
+            "logits/real_sign": tf.reduce_mean(tf.sign(logits["real"])),
+            "logits/real_of_step": logits["real"][:, 0],
+            "logits/fake_of_step": logits["fake"][:, 0],
+        } | told
 
-    def _d_reg(self, images, labels):
-        state, loss = self.state, self.config.loss
+    def _d_reg(self, images, labels, step):
+        state, fake = self.state, None
+        if objectives.needs_fakes(self.config.loss):
+            fake, ws = self._fake("d_reg", step, labels)
+            state.g.track_w_avg(ws)
+        real = self._real(images)
         with _tape(state.d) as tape:
-            penalty, _ = losses.r1_penalty(
-                lambda x: state.d(x, self._condition(labels)),
-                pipeline.to_float(images),
-            )  # [n]
-            total = tf.reduce_sum(penalty) * (loss.r1_gamma / 2) / self.batch_size
-            total *= loss.r1_interval
+            condition = self._condition(labels)
+            total, _, told = self._d_penalties(real, fake, condition, step)
+            total *= self.config.loss.r1_interval
         self._apply(state.d_optimizer, tape, total, state.d)
-        return {"reg/r1": tf.reduce_mean(penalty)}
+        return told
+
+    def _d_penalties(self, real, fake, condition, step):
+        """Sum of D's weighted penalties, logits that came out, and scalars."""
+
+        def factors():
+            key = rng.seed(self.config.seed, "d_reg/factors", step)
+            return replica_rows(rng.uniform(key, [self.batch_size, 1, 1, 1]))
+
+        def discriminate(x):
+            return self.state.d(x, condition, training=True)
+
+        penalties, logits = objectives.discriminator_penalties(
+            self.config.loss, discriminate, real, fake, factors
+        )
+        total = 0.0
+        for penalty, weight in penalties.values():
+            total += tf.reduce_sum(penalty) * weight / self.batch_size
+        return total, logits, {k: tf.reduce_mean(p) for k, (p, _) in penalties.items()}
+
+    def _real(self, images):
+        """Real images as D sees them at the lod of this step, [n, H, W, C]."""
+        images = pipeline.to_float(images)
+        whole, ceiling = self.stage
+        if not ceiling:
+            return images
+        fading = self.state.d.lod - whole if ceiling > whole else None
+        return pipeline.at_lod(images, whole, fading)
 
     def _condition(self, labels):
         return labels if self.state.d.label_dim else None
 
-    def _fake(self, stream, step, labels, count):
+    def _fake(self, stream, step, labels, training=False):
         """Fake images [n, H, W, C] and their unmixed ws [n, L, D]."""
-        mixed, ws, noise = self._styles(stream, step, labels, count)
-        return self.state.g.synthesis(mixed, noise=noise), ws
+        mixed, ws, noise = self._styles(stream, step, labels, self.batch_size)
+        return self.state.g.synthesis(mixed, noise=noise, training=training), ws
 
     def _styles(self, stream, step, labels, count):
         """Mixed ws, unmixed ws and noise maps of this replica's rows."""
@@ -215,7 +277,7 @@ class Steps:
 
     def _mixing_cutoff(self, stream, step, probability):
         """One cutoff for the whole batch: uniform in [1, L) or, unmixed, L."""
-        layers = self.state.g.mapping.num_ws
+        layers = self.state.g.layers_in_use
         key = rng.seed(self.config.seed, stream, step)
         chance, where = tf.unstack(rng.uniform(key, [2]))
         cutoff = 1 + tf.cast(where * (layers - 1), tf.int32)
@@ -242,11 +304,3 @@ def _tape(network):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch([variable.value for variable in network.trainable_variables])
         yield tape
-
-
-def _lerp(average, current, decay):
-    average.assign(current + (average - current) * decay)
-
-
-def _copy(average, current):
-    average.assign(current)

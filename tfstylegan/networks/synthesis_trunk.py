@@ -1,122 +1,19 @@
-"""Parts of the StyleGAN2 synthesis networks (StyleGAN2, figure 2d and section 4).
+"""What the synthesis networks share (StyleGAN, figure 1b; StyleGAN2, section 4).
 
-`SynthesisTrunk` holds what the orig, skip and resnet networks share: the constant, the
-styled convolutions and the noise. Level i has the base grid doubled i times; its
-convolutions read w number 2i - 1 (up) and 2i, its to_rgb reads w number 2i + 1.
+The constant, the styled convolutions and the noise. Level i has the base grid doubled
+i times. `blocks` makes the layers (see `modulated_blocks`, `normalized_blocks`,
+`adain_blocks`), subclasses say how they are joined. The k-th styled layer reads w
+number k and noise number k; with StyleGAN2's layers those of level i are number 2i - 1
+(up) and 2i, with StyleGAN's one more, and to_rgb reads w number 2i + 1.
 """
 
 import keras
 import tensorflow as tf
 
-from tfstylegan import fmaps, ops, rng
-from tfstylegan.layers import modulated_conv, noise
+from tfstylegan import fmaps, rng
+from tfstylegan.networks import modulated_blocks
 
 NOISE_MODES = ("random", "const", "none")
-
-
-@keras.saving.register_keras_serializable("tfstylegan")
-class StyledConv(keras.layers.Layer):
-    """lrelu(modulated_conv(x, w) + strength noise + b) gain, by default sqrt(2).
-
-    Call with x [N, H, W, C], w [N, D] and noise [N or 1, H', W', 1] or None; gives
-    [N, H', W', filters], where H' = 2H with `up`, else H.
-    """
-
-    def __init__(
-        self,
-        filters,
-        *,
-        up=False,
-        resample_kernel=(1, 3, 3, 1),
-        gain=None,
-        seed=None,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.filters = filters
-        self.up = up
-        self.resample_kernel = tuple(resample_kernel)
-        self.gain = gain
-        self.seed = seed
-        self.conv = modulated_conv.ModulatedConv2D(
-            filters,
-            up=up,
-            resample_kernel=resample_kernel,
-            seed=rng.child(seed, "conv"),
-            dtype=self.dtype_policy,
-            name="conv",
-        )
-        self.noise = noise.NoiseInput(
-            seed=rng.child(seed, "noise"), dtype=self.dtype_policy, name="noise"
-        )
-
-    def build(self, x_shape, w_shape, noise_shape=None):
-        self.conv.build(x_shape, w_shape)
-        self.noise.build(self.conv.compute_output_shape(x_shape, w_shape))
-        self.bias = self.add_weight(
-            name="bias", shape=(self.filters,), initializer="zeros"
-        )
-
-    def call(self, x, w, noise=None):
-        x, factor = self.conv.convolve(x, w)  # [N, H', W', F], [N, F]
-        strength = None if noise is None else self.noise.strength
-        return ops.styled_epilogue(
-            x, factor, noise, strength, self.bias, act="lrelu", gain=self.gain
-        )
-
-    def compute_output_shape(self, x_shape, w_shape, noise_shape=None):
-        return self.conv.compute_output_shape(x_shape, w_shape)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "up": self.up,
-            "resample_kernel": self.resample_kernel,
-            "gain": self.gain,
-            "seed": self.seed,
-        }
-
-
-@keras.saving.register_keras_serializable("tfstylegan")
-class ToRGB(keras.layers.Layer):
-    """1x1 modulated convolution without demodulation, plus bias.
-
-    Call with x [N, H, W, C] and w [N, D]; gives [N, H, W, channels].
-    """
-
-    def __init__(self, channels, *, seed=None, **kwargs):
-        super().__init__(**kwargs)
-        self.channels = channels
-        self.seed = seed
-        self.conv = modulated_conv.ModulatedConv2D(
-            channels,
-            1,
-            demodulate=False,
-            seed=rng.child(seed, "conv"),
-            dtype=self.dtype_policy,
-            name="conv",
-        )
-
-    def build(self, x_shape, w_shape):
-        self.conv.build(x_shape, w_shape)
-        self.bias = self.add_weight(
-            name="bias", shape=(self.channels,), initializer="zeros"
-        )
-
-    def call(self, x, w):
-        x = self.conv(x, w)  # [N, H, W, channels]
-        return x + tf.cast(self.bias, x.dtype)
-
-    def compute_output_shape(self, x_shape, w_shape):
-        return (*x_shape[:-1], self.channels)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "channels": self.channels,
-            "seed": self.seed,
-        }
 
 
 class SynthesisTrunk(keras.layers.Layer):
@@ -126,9 +23,11 @@ class SynthesisTrunk(keras.layers.Layer):
     `noise_mode`: "random" draws fresh noise of `seed` (int32 [2], by default a new one
     at each call), "const" takes the stored maps, "none" leaves noise out. `noise`, a
     list of [N or 1, h, w, 1] of the sizes `noise_sizes`, is used instead if given.
+    `blocks` makes the layers, by default those of StyleGAN2.
     """
 
     last_gain = None  # of the second convolution of a level above the first
+    stage = None  # of growth: see `growing.Growing`
 
     def __init__(
         self,
@@ -141,6 +40,7 @@ class SynthesisTrunk(keras.layers.Layer):
         fmap_min=1,
         fmap_max=512,
         resample_kernel=(1, 3, 3, 1),
+        blocks=None,
         seed=None,
         **kwargs,
     ):
@@ -155,6 +55,7 @@ class SynthesisTrunk(keras.layers.Layer):
         self.fmap_min = fmap_min
         self.fmap_max = fmap_max
         self.resample_kernel = tuple(resample_kernel)
+        self.blocks = blocks or modulated_blocks.ModulatedBlocks()
         self.seed = seed
         levels = range(doublings + 1)
         height, width = self.base_grid
@@ -164,6 +65,8 @@ class SynthesisTrunk(keras.layers.Layer):
             for i in levels
         ]
         self.num_ws = 2 * len(self.sizes)
+        name = f"{self.size_name(0)}_start"
+        self.start = self.blocks.start(self.shape(0)[1:], **self._options(name))
         self.up_convs = [
             self._styled_conv(i, f"{self.size_name(i)}_conv_up", up=True)
             for i in levels[1:]
@@ -178,7 +81,15 @@ class SynthesisTrunk(keras.layers.Layer):
     @property
     def noise_sizes(self):
         """(height, width) of each noise input, in the order they are used."""
-        return [self.sizes[0]] + [size for size in self.sizes[1:] for _ in range(2)]
+        if not self.blocks.noise:
+            return []
+        sizes = [size for size in self.sizes for _ in range(2)]
+        return sizes if self.start is not None else sizes[1:]
+
+    @property
+    def layers_in_use(self):
+        """How many of the ws, the first ones, make a difference."""
+        return self.num_ws
 
     def size_name(self, level):
         """Name of a level after its grid, like "8x8"."""
@@ -186,20 +97,21 @@ class SynthesisTrunk(keras.layers.Layer):
         return f"{height}x{width}"
 
     def _styled_conv(self, level, name, **kwargs):
-        return StyledConv(
+        return self.blocks.conv(
             self.widths[level],
             resample_kernel=self.resample_kernel,
-            seed=rng.child(self.seed, name),
-            dtype=self.dtype_policy,
-            name=name,
+            **self._options(name),
             **kwargs,
         )
+
+    def _options(self, name):
+        seed = rng.child(self.seed, name)
+        return {"seed": seed, "dtype": self.dtype_policy, "name": name}
 
     def to_rgb_layer(self, level):
         """A new to_rgb layer for a level; subclasses keep those they need."""
         name = f"{self.size_name(level)}_to_rgb"
-        seed = rng.child(self.seed, name)
-        return ToRGB(self.channels, seed=seed, dtype=self.dtype_policy, name=name)
+        return self.blocks.to_rgb(self.channels, **self._options(name))
 
     def shape(self, level):
         """Shape of the features at a level."""
@@ -207,11 +119,14 @@ class SynthesisTrunk(keras.layers.Layer):
 
     def build(self, input_shape=None):
         w_shape = (None, self.w_dim)
-        self.const = self.add_weight(
-            name="const",
-            shape=(1, *self.sizes[0], self.widths[0]),
-            initializer=rng.normal_initializer(self.seed, "const"),
-        )
+        if self.start is None:
+            self.const = self.add_weight(
+                name="const",
+                shape=(1, *self.sizes[0], self.widths[0]),
+                initializer=rng.normal_initializer(self.seed, "const"),
+            )
+        else:
+            self.start.build(w_shape)
         for level, conv in enumerate(self.up_convs):
             conv.build(self.shape(level), w_shape)
         for level, conv in enumerate(self.convs):
@@ -220,6 +135,8 @@ class SynthesisTrunk(keras.layers.Layer):
     def call(self, ws, noise_mode="random", seed=None, noise=None):
         if noise is None:
             noise = self._noise(tf.shape(ws)[0], noise_mode, seed)
+        if not self.blocks.noise:
+            noise = [None] * self.num_ws
         return self.compose(ws, noise)
 
     def _noise(self, batch, mode, seed):
@@ -235,30 +152,49 @@ class SynthesisTrunk(keras.layers.Layer):
         return self.draw_noise(batch, seed)
 
     def draw_noise(self, batch, seed):
-        """Fresh noise maps [batch, h, w, 1] of the stateless seed (int32 [2])."""
+        """Fresh noise maps [batch, h, w, 1] of the stateless seed (int32 [2]).
+
+        Those of the layers in use, so that a growing network draws no large ones.
+        """
+        unused = self.num_ws - self.layers_in_use
+        sizes = self.noise_sizes[: len(self.noise_sizes) - unused]
         return [
             rng.normal(tf.random.fold_in(seed, i), [batch, *size, 1])
-            for i, size in enumerate(self.noise_sizes)
+            for i, size in enumerate(sizes)
         ]
 
     @property
     def fixed_noise(self):
         """The stored noise maps [1, h, w, 1]."""
-        maps = [self.convs[0].noise.fixed]
-        for up_conv, conv in zip(self.up_convs, self.convs[1:], strict=True):
-            maps += [up_conv.noise.fixed, conv.noise.fixed]
-        return maps
+        if not self.blocks.noise:
+            return []
+        return [layer.noise.fixed for layer in self.styled_layers]
+
+    @property
+    def styled_layers(self):
+        """The layers that read ws and noise, in this order."""
+        layers = [self.convs[0]] if self.start is None else [self.start, self.convs[0]]
+        for pair in zip(self.up_convs, self.convs[1:], strict=True):
+            layers += pair
+        return layers
 
     def first_level(self, ws, noise):
         """Features of the base grid, [N, h, w, C]."""
-        x = tf.tile(self.const, [tf.shape(ws)[0], 1, 1, 1])
-        return self.convs[0](tf.cast(x, self.compute_dtype), ws[:, 0], noise[0])
+        if self.start is None:
+            x = tf.tile(self.const, [tf.shape(ws)[0], 1, 1, 1])
+            return self.convs[0](tf.cast(x, self.compute_dtype), ws[:, 0], noise[0])
+        return self.convs[0](self.start(ws[:, 0], noise[0]), ws[:, 1], noise[1])
 
     def next_level(self, level, x, ws, noise):
         """Features of `level` from those of the level below, [N, 2h, 2w, C]."""
-        i = 2 * level - 1
+        i = 2 * level - (1 if self.start is None else 0)
         x = self.up_convs[level - 1](x, ws[:, i], noise[i])
         return self.convs[level](x, ws[:, i + 1], noise[i + 1])
+
+    def grow(self, lod):
+        """Refuses any other lod than 0: see `synthesis_growing`."""
+        if lod:
+            raise ValueError(f"lod must be 0 for a network of fixed size; got {lod}")
 
     def compute_output_shape(self, ws_shape, **_):
         return (ws_shape[0], *self.sizes[-1], self.channels)
@@ -274,5 +210,13 @@ class SynthesisTrunk(keras.layers.Layer):
             "fmap_min": self.fmap_min,
             "fmap_max": self.fmap_max,
             "resample_kernel": self.resample_kernel,
+            "blocks": keras.saving.serialize_keras_object(self.blocks),
             "seed": self.seed,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        blocks = config.get("blocks")  # networks of earlier versions have none
+        if isinstance(blocks, dict):
+            blocks = keras.saving.deserialize_keras_object(blocks)
+        return cls(**{**config, "blocks": blocks})

@@ -1,0 +1,16 @@
+"""StyleGAN, Table 2: mixing regularisation in 50 % of the images.
+
+What:     Row F with 50 instead of 90 % mixed images; FFHQ, 1024x1024.
+Command:  python -m tfstylegan.train --config=configs/stylegan1_mixing50.py
+          --config.data.source=FOLDER
+Cost:     25,000 kimg at 1024x1024: 6 days 14 hours on 8 V100 with the published code.
+Expected: the paper's Table 2 compares it with 0 % (row E) and 90 % (row F).
+"""
+
+from tfstylegan import config as config_lib
+
+
+def get_config():
+    config = config_lib.preset("stylegan1_f")
+    config.generator.style_mixing_prob = 0.5
+    return config
