@@ -1,4 +1,4 @@
-"""tools/bench_training.py and tools/compare_ops.py: what they print, on a tiny model."""
+"""What tools/bench_training.py and tools/compare_ops.py print, on a tiny model."""
 
 import re
 
