@@ -27,6 +27,10 @@ __global__ void __launch_bounds__(kThreads, V == 8 ? 2 : 0)
       thread.Compute(act, step, shared);
       if constexpr (Pass::kSums) {
         __syncthreads();
+        if (1 << args.lane_bits > kFold) {
+          thread.FoldRows(shared);
+          __syncthreads();
+        }
         thread.WriteRows(step, shared);
         __syncthreads();
       }

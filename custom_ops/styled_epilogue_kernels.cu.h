@@ -110,6 +110,7 @@ struct EpilogueArgs {
 };
 
 constexpr int64_t kEpilogueBlocks = 1056;  // eight for each of 132 multiprocessors
+constexpr int kFold = 8;                   // threads that add the channels of a pixel
 
 template <typename Pass, typename T, int V>
 EpilogueArgs<T> MakeEpilogue(const EpilogueTensors<T>& t, const EpilogueOptions& o) {
@@ -209,16 +210,26 @@ class EpilogueThread {
     }
   }
 
-  // Adds what Compute left. Pixels begin at different lanes, for the sake of the banks.
+  // Adds what Compute left to kFold numbers a pixel; needless for as few lanes.
+  TFSTYLEGAN_HD void FoldRows(Acc* shared) const {
+    for (int i = thread_; i < kPixels * columns_ * kFold; i += kThreads) {
+      Acc* row = shared + (i / kFold << args_.lane_bits);
+      Acc sum = Acc(0);
+      for (int lane = i % kFold; lane < lanes_; lane += kFold) sum += row[lane];
+      row[i % kFold] = sum;
+    }
+  }
+
+  // Adds what is left, from different lanes on, for the sake of the banks.
   TFSTYLEGAN_HD void WriteRows(int64_t step, const Acc* shared) const {
     const int64_t to = (image_ * args_.chunks + chunk_) * args_.area;
+    const int count = lanes_ < kFold ? lanes_ : kFold;
     for (int p = thread_; p < kPixels * columns_; p += kThreads) {
       const int64_t pixel = FirstPixel(step) + p;
       if (pixel >= end_) return;
+      const Acc* row = shared + (p << args_.lane_bits);
       Acc sum = Acc(0);
-      for (int lane = 0; lane < lanes_; ++lane) {
-        sum += shared[(p << args_.lane_bits) + ((lane + p) & (lanes_ - 1))];
-      }
+      for (int i = 0; i < count; ++i) sum += row[(i + p) & (count - 1)];
       args_.t.rows[to + pixel] = sum;
     }
   }

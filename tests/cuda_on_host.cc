@@ -150,6 +150,9 @@ struct HostLauncher {
       for (int64_t step = 0; step < steps; ++step) {
         for (Thread& thread : threads) thread.Compute(act, step, shared.data());
         if (!Pass::kSums) continue;
+        if (1 << args.lane_bits > kFold) {
+          for (const Thread& thread : threads) thread.FoldRows(shared.data());
+        }
         for (const Thread& thread : threads) thread.WriteRows(step, shared.data());
         std::fill(shared.begin(), shared.end(), kPoison<Acc>);
       }
