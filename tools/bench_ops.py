@@ -11,7 +11,7 @@ inputs, with the part of the forward pass that it needs; double backward is the 
 of the gradient, as the regularisers need it. Columns:
 
 twin, XLA twin, compiled: median milliseconds of calls in turn; n/a where XLA does not
-  compile the twin.
+  compile the twin, or with --noxla.
 copy: the limit: `tf.negative`, one pass of TensorFlow's own threads into a buffer of
   its own allocator, over a float32 tensor chosen so that it reads and writes as many
   bytes as the op must.
@@ -162,7 +162,8 @@ def measure(case):
         function, given = passes(case.op)[name], arguments[name]
         traced = {
             "twin": trace(function, given, "reference"),
-            "XLA": trace(function, given, "reference", jit_compile=True),
+            "XLA": flags.FLAGS.xla
+            and trace(function, given, "reference", jit_compile=True),
             "compiled": trace(function, given, "compiled"),
         }
         elements = tf.size(x) * moves if moves else tf.size(x) + tf.size(dy)
@@ -222,15 +223,15 @@ def milliseconds(calls):
     Those that take long are called less often.
     """
     times = {name: [] for name in calls}
-    for turn in range(flags.FLAGS.repeats + 2):
+    for _ in range(flags.FLAGS.repeats + 2):
         for name, call in calls.items():
-            if turn > 2 and sum(times[name]) > _BUDGET:
+            if sum(times[name]) > _BUDGET:
                 continue
             start = time.perf_counter()
             call()
             times[name].append(time.perf_counter() - start)
-    # The first two warm up.
-    return {name: 1e3 * float(np.median(t[2:])) for name, t in times.items()}
+    # The first two warm up, where there are more.
+    return {name: 1e3 * float(np.median(t[2:] or t)) for name, t in times.items()}
 
 
 def temporary_mib(function, arguments):
@@ -259,6 +260,7 @@ def _define_flags():
     )
     flags.DEFINE_integer("channels", 0, "Of the feature maps; 0: as config F.", 0)
     flags.DEFINE_bool("quick", False, "Only the first resolution and 32.")
+    flags.DEFINE_bool("xla", True, "The twins compiled by XLA too; they can take long.")
     flags.DEFINE_enum("dtype", "float32", DTYPES, "Type of the inputs.")
     flags.DEFINE_integer("repeats", 20, "Calls that are timed.", 1)
 
