@@ -2,7 +2,7 @@
 # make test   the tests          make lint   ruff
 # make bench  the benchmarks     make clean  build leftovers; keeps .venv and runs
 # make ops    build the compiled ops beforehand, into the package
-# make fuzz   20,000 random calls of the ops under sanitizers
+# make fuzz   30,000 random calls of the ops under sanitizers
 # make bazel  bazel-bin/tfstylegan_ops.so and the library for model servers, offline
 # make parity the tests' numbers of tensorflow-addons, computed again (Python 3.11 only)
 # Options: PYTHON=python3.12  VENV=folder  DEMO_DIR=folder
@@ -50,6 +50,8 @@ ops: $(VENV)/.installed
 
 fuzz: $(VENV)/.installed-test
 	$(PY) tests/fuzz_ops.py --cases=20000
+	$(PY) tests/fuzz_ops.py --cases=5000 --level=avx2
+	$(PY) tests/fuzz_ops.py --cases=5000 --level=baseline
 
 bazel: $(VENV)/.installed
 	PYTHON=$(abspath $(PY)) bazel build //:tfstylegan_ops //:tfstylegan_ops.so

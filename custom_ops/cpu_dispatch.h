@@ -9,7 +9,15 @@
 #ifndef TFSTYLEGAN_CUSTOM_OPS_CPU_DISPATCH_H_
 #define TFSTYLEGAN_CUSTOM_OPS_CPU_DISPATCH_H_
 
+#include <algorithm>
+
 #define TFSTYLEGAN_INLINE inline __attribute__((always_inline))
+
+// The highest CpuLevel() in use: a lower one runs, on a CPU that has more, the code of
+// one that has less (tests/fuzz_ops.py).
+#ifndef TFSTYLEGAN_CPU_LEVEL
+#define TFSTYLEGAN_CPU_LEVEL 2
+#endif
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -23,7 +31,7 @@ inline int CpuLevel() {
     const bool wide =
         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    return wide ? 2 : 1;
+    return std::min(wide ? 2 : 1, TFSTYLEGAN_CPU_LEVEL);
   }();
   return level;
 }

@@ -54,6 +54,10 @@ struct alignas(sizeof(T) * V) Pack {
   T v[V];
 };
 
+// Elements of a word of 16 bytes.
+template <typename T>
+constexpr int kWide = 16 / sizeof(T);
+
 // One access: left to itself, nvcc 13.0 splits the words of the strips again.
 template <typename T, int V>
 TFSTYLEGAN_HD void Store(const Pack<T, V>& word, T* to) {

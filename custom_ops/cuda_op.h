@@ -22,8 +22,8 @@ inline void* StreamOf(tensorflow::OpKernelContext* ctx) {
   return ctx->op_device_context()->stream()->platform_specific_handle().stream;
 }
 
-inline const void* DataOf(const tensorflow::Tensor& tensor) {
-  return tensor.NumElements() == 0 ? nullptr : tensor.data();
+inline const void* DataOf(const tensorflow::Tensor* tensor) {
+  return tensor->NumElements() == 0 ? nullptr : tensor->data();
 }
 
 inline void* DataOf(tensorflow::Tensor* tensor) {

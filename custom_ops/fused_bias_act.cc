@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "fused_bias_act_args.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -20,12 +21,9 @@ namespace tfstylegan {
 namespace {
 
 using tensorflow::DEVICE_CPU;
-using tensorflow::OpKernel;
-using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
-using tensorflow::errors::InvalidArgument;
 
 constexpr int64_t kTile = 256;
 constexpr int64_t kBlock = 16384;  // elements of a block, at least
@@ -97,7 +95,7 @@ struct View {
   int64_t blocks = 1;
   bool last = false;
 
-  View(const TensorShape& shape, int64_t axis, bool with_bias) {
+  View(const TensorShape& shape, int axis, bool with_bias) {
     size = shape.num_elements();
     biased = with_bias;
     inner = size;
@@ -189,58 +187,28 @@ void Process(OpKernelContext* ctx, const View& view, RunsPointer<T> runs,
 }
 
 template <bool kBackward, typename T>
-class FusedBiasActOp : public OpKernel {
+class FusedBiasActOp : public FusedBiasActOpBase<kBackward> {
  public:
-  explicit FusedBiasActOp(OpKernelConstruction* ctx) : OpKernel(ctx) {
-    OP_REQUIRES_OK(ctx, ctx->GetAttr("axis", &axis_));
-    OP_REQUIRES_OK(ctx, ctx->GetAttr("act", &act_));
-  }
-
-  void Compute(OpKernelContext* ctx) override {
-    const Tensor& x = ctx->input(0);
-    const Tensor& bias = ctx->input(kBackward ? 3 : 1);
-    const Tensor& plus = kBackward ? ctx->input(1) : empty_;
-    const Tensor& scalars = ctx->input(kBackward ? 4 : 2);
-    OP_REQUIRES(ctx, axis_ >= 0 && axis_ < x.dims(),
-                InvalidArgument("axis must be in [0, ", x.dims(), "), got ", axis_));
-    for (const Tensor* vector : {&bias, &plus}) {
-      const int64_t n = vector->NumElements();
-      OP_REQUIRES(
-          ctx, vector->dims() == 1 && (n == 0 || n == x.dim_size(axis_)),
-          InvalidArgument("bias must be [", x.dim_size(axis_), "] or [0] for x ",
-                          x.shape().DebugString(), " and axis ", axis_, ", got ",
-                          vector->shape().DebugString()));
-    }
-    OP_REQUIRES(ctx, scalars.dims() == 1 && scalars.NumElements() == 3,
-                InvalidArgument("scalars must be (alpha, gain, clamp), got shape ",
-                                scalars.shape().DebugString()));
-    if (kBackward) {
-      OP_REQUIRES(ctx, ctx->input(2).shape() == x.shape(),
-                  InvalidArgument("ref must have the shape of dy, got ",
-                                  ctx->input(2).shape().DebugString(), " and ",
-                                  x.shape().DebugString()));
-    }
-    Tensor* out = nullptr;
-    OP_REQUIRES_OK(ctx, ctx->forward_input_or_allocate_output({0}, 0, x.shape(), &out));
-    Tensor* d_bias = nullptr;
-    if (kBackward) {
-      OP_REQUIRES_OK(ctx, ctx->allocate_output(1, bias.shape(), &d_bias));
-      for (int64_t i = 0; i < d_bias->NumElements(); ++i) d_bias->flat<T>()(i) = T(0);
-    }
-    if (x.NumElements() == 0) return;
-    const auto values = scalars.vec<double>();
-    using Acc = AccOf<T>;
-    const Scalars<Acc> s{static_cast<Acc>(act_ == "linear" ? 1 : values(0)),
-                         static_cast<Acc>(values(1)), static_cast<Acc>(values(2))};
-    const View view(x.shape(), axis_, bias.NumElements() + plus.NumElements() > 0);
-    Process<kBackward, T>(ctx, view, Select<kBackward, T>(act_), s, x,
-                          kBackward ? &ctx->input(2) : nullptr, bias, plus, out,
-                          bias.NumElements() == 0 ? nullptr : d_bias);
-  }
+  using FusedBiasActOpBase<kBackward>::FusedBiasActOpBase;
 
  private:
-  int64_t axis_;
-  std::string act_;
+  void Run(OpKernelContext* ctx, const FusedBiasActCall& call) override {
+    const Tensor& x = *call.x;
+    const Tensor& bias = *call.bias;
+    const Tensor& plus = kBackward ? *call.plus : empty_;
+    if (kBackward) call.d_bias->flat<T>().setZero();
+    if (x.NumElements() == 0) return;
+    using Acc = AccOf<T>;
+    const std::string& act = this->act();
+    const Scalars<Acc> s{static_cast<Acc>(act == "linear" ? 1 : call.alpha),
+                         static_cast<Acc>(call.gain), static_cast<Acc>(call.clamp)};
+    const View view(x.shape(), this->axis(),
+                    bias.NumElements() + plus.NumElements() > 0);
+    Process<kBackward, T>(ctx, view, Select<kBackward, T>(act), s, x, call.ref, bias,
+                          plus, call.out,
+                          bias.NumElements() == 0 ? nullptr : call.d_bias);
+  }
+
   Tensor empty_{tensorflow::DataTypeToEnum<T>::value, TensorShape({0})};
 };
 

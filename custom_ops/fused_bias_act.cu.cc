@@ -38,28 +38,8 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <typename T>
-__global__ void __launch_bounds__(kThreads)
-    FinishKernel(const AccOf<T>* partial, int64_t parts, int64_t channels, T* d_bias) {
-  __shared__ AccOf<T> shared[kThreads];
-  const int thread = static_cast<int>(threadIdx.x);
-  const int64_t blocks = CeilDiv(channels, kFinishLanes);
-  for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
-    FinishThread(partial, parts, channels, block, thread, shared);
-    __syncthreads();
-    for (int half = kThreads / 2; half >= kFinishLanes; half /= 2) {
-      TreeThread<1>(thread, half, shared);
-      __syncthreads();
-    }
-    WriteThread(shared, channels, block, thread, d_bias);
-    __syncthreads();
-  }
-}
-
-struct CudaLauncher {
+struct CudaLauncher : SumLauncher {
   static constexpr int64_t kMostBlocks = 4096;
-
-  cudaStream_t stream;
 
   template <bool kBackward, typename T, int V, typename A>
   int Pointwise(const PointwiseArgs<T>& args, const A& act) const {
@@ -74,18 +54,6 @@ struct CudaLauncher {
         args, act, partial);
     return cudaGetLastError();
   }
-
-  template <typename T>
-  int Finish(const AccOf<T>* partial, int64_t parts, int64_t channels,
-             T* d_bias) const {
-    const unsigned int blocks = Blocks(CeilDiv(channels, kFinishLanes), kMostSumBlocks);
-    FinishKernel<T><<<blocks, kThreads, 0, stream>>>(partial, parts, channels, d_bias);
-    return cudaGetLastError();
-  }
-
-  int Zero(void* pointer, int64_t bytes) const {
-    return cudaMemsetAsync(pointer, 0, bytes, stream);
-  }
 };
 
 }  // namespace
@@ -96,7 +64,7 @@ extern "C" int tfstylegan_fused_bias_act_cuda(int dtype, const void* x,
                                               const void* bias,
                                               const TfstyleganFusedBiasAct* options,
                                               void* y, void* stream) {
-  const tfstylegan::cuda::CudaLauncher launcher{static_cast<cudaStream_t>(stream)};
+  const tfstylegan::cuda::CudaLauncher launcher{{static_cast<cudaStream_t>(stream)}};
   return tfstylegan::cuda::FusedBiasAct(dtype, x, bias, *options, y, launcher);
 }
 
@@ -109,7 +77,7 @@ extern "C" int tfstylegan_fused_bias_act_grad_cuda(
     int dtype, const void* dy, const void* dy_bias, const void* ref, const void* bias,
     const TfstyleganFusedBiasAct* options, void* scratch, void* dx, void* d_bias,
     void* stream) {
-  const tfstylegan::cuda::CudaLauncher launcher{static_cast<cudaStream_t>(stream)};
+  const tfstylegan::cuda::CudaLauncher launcher{{static_cast<cudaStream_t>(stream)}};
   return tfstylegan::cuda::FusedBiasActGrad(dtype, dy, dy_bias, ref, bias, *options,
                                             scratch, dx, d_bias, launcher);
 }

@@ -225,8 +225,11 @@ TFSTYLEGAN_INLINE void BackwardTiles(const Act& act, const Run<T>& run, int64_t 
 }
 
 template <bool kBackward, typename Act, typename T>
-TFSTYLEGAN_INLINE void Runs(const Act& act, Run<T> run, int64_t tile, int64_t count) {
-  const bool clamp = act.s.clamp < std::numeric_limits<AccOf<T>>::infinity();
+TFSTYLEGAN_INLINE void Runs(Act act, Run<T> run, int64_t tile, int64_t count) {
+  using Acc = AccOf<T>;
+  const bool clamp = act.s.clamp < std::numeric_limits<Acc>::infinity();
+  // As y has it: rounded down, a clamped y would be below the clamp.
+  act.s.clamp = static_cast<Acc>(static_cast<T>(act.s.clamp));
   int64_t begin = 0;
   if constexpr (kBackward && Act::kVectors) {
     const int64_t step = kTogether * tile;

@@ -1,8 +1,7 @@
 // Bodies of the CUDA kernels of fused_bias_act and the choice between them.
 //
-// The sums of d_bias are made in two stages: a block sums its part of the rows, in an
-// order that only the shape decides, and a second kernel adds the parts in order. So
-// the result is the same bits every time.
+// The sums of d_bias are made in two stages: a block sums its part of the rows, and
+// column_sums.cu.h adds the parts.
 
 #ifndef TFSTYLEGAN_CUSTOM_OPS_FUSED_BIAS_ACT_KERNELS_CU_H_
 #define TFSTYLEGAN_CUSTOM_OPS_FUSED_BIAS_ACT_KERNELS_CU_H_
@@ -11,6 +10,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "activations.cu.h"
+#include "column_sums.cu.h"
 #include "cuda_common.cu.h"
 #include "fused_bias_act.cu.h"
 
@@ -18,108 +19,6 @@ namespace tfstylegan {
 namespace cuda {
 
 using Options = TfstyleganFusedBiasAct;
-
-enum Act : int {
-  kLinear = 0,
-  kRelu = 1,
-  kLeakyRelu = 2,
-  kTanh = 3,
-  kSigmoid = 4,
-  kElu = 5,
-  kSelu = 6,
-  kSoftplus = 7,
-  kSwish = 8,
-  kActs = 9,
-};
-
-// The activation with its gain and clamp. The piecewise linear ones have kernels of
-// their own (kSmooth false); which of a group it is, is the same for a whole grid.
-template <typename Acc, bool kSmooth>
-struct Activation {
-  Acc alpha;  // 1 for linear
-  Acc gain;
-  Acc clamp;
-  int act;
-  bool clamped;
-
-  static constexpr Acc kSeluScale = Acc(1.0507009873554805);
-  static constexpr Acc kSeluAlpha = Acc(1.6732632423543772);
-
-  TFSTYLEGAN_HD Acc Value(Acc a) const {
-    using std::exp;
-    using std::expm1;
-    using std::log1p;
-    using std::tanh;
-    if constexpr (!kSmooth) {
-      // With a slope of zero, relu of minus infinity would be NaN.
-      const Acc below = act == kRelu ? Acc(0) : a * alpha;
-      return (a > 0 ? a : a <= 0 ? below : a) * gain;
-    }
-    switch (act) {
-      case kTanh:
-        return tanh(a) * gain;
-      case kSigmoid:
-        return gain / (1 + exp(-a));
-      case kElu:
-        return (a >= 0 ? a : expm1(a)) * gain;
-      case kSelu:
-        return kSeluScale * (a >= 0 ? a : kSeluAlpha * expm1(a)) * gain;
-      case kSoftplus:  // log(1 + e^a) without overflow
-        return ((a > 0 ? a : a <= 0 ? Acc(0) : a) + log1p(exp(a > 0 ? -a : a))) * gain;
-      default:
-        return gain * a / (1 + exp(-a));
-    }
-  }
-
-  // dy * slope, from y or, for swish, from a = x + b; no clamp yet.
-  TFSTYLEGAN_HD Acc Times(Acc dy, Acc ref) const {
-    using std::exp;
-    using std::expm1;
-    if constexpr (!kSmooth) {
-      const bool above = (gain > 0 ? ref : -ref) > 0;
-      const Acc below = act == kRelu ? Acc(0) : dy * (gain * alpha);
-      return above ? dy * gain : below;
-    }
-    const Acc u = ref / gain;
-    switch (act) {
-      case kTanh:
-        return dy * gain * (1 - u * u);
-      case kSigmoid:
-        return dy * gain * u * (1 - u);
-      case kElu:
-        return dy * gain * (u >= 0 ? Acc(1) : u + 1);
-      case kSelu:
-        return dy * gain * (u >= 0 ? kSeluScale : u + kSeluScale * kSeluAlpha);
-      case kSoftplus:
-        return -dy * gain * expm1(-u);
-      default: {
-        const Acc c = 1 / (1 + exp(-ref));
-        return dy * gain * c * (1 + ref * (1 - c));
-      }
-    }
-  }
-
-  TFSTYLEGAN_HD bool FromInput() const { return kSmooth && act == kSwish; }
-  // A slope that is the same everywhere: ref is not read.
-  TFSTYLEGAN_HD bool Constant() const { return act == kLinear && !clamped; }
-
-  TFSTYLEGAN_HD Acc Forward(Acc x, Acc bias) const {
-    Acc y = Value(x + bias);
-    if (clamped) {
-      y = y > clamp ? clamp : y;
-      y = y < -clamp ? -clamp : y;
-    }
-    return y;
-  }
-
-  TFSTYLEGAN_HD Acc Backward(Acc dy, Acc plus, Acc ref, Acc bias) const {
-    if (FromInput()) ref += bias;
-    const Acc dx = Times(dy + plus, ref);
-    if (!clamped) return dx;
-    const Acc y = FromInput() ? Value(ref) : ref;
-    return (y < 0 ? -y : y) >= clamp ? Acc(0) : dx;
-  }
-};
 
 // Tensors of a launch. Forward: x -> out. Backward: x is dy, plus is dy_bias, out is
 // dx. bias and plus may be null; out may be x.
@@ -191,16 +90,17 @@ TFSTYLEGAN_HD void ComputeWord(const A& act, const Pack<T, V>& x, const Pack<T, 
   for (int v = 0; v < V; ++v) {
     const Acc from = static_cast<Acc>(x.v[v]);
     if constexpr (kBackward) {
-      values[v] = act.Backward(from, plus[v], static_cast<Acc>(ref.v[v]), bias[v]);
+      const Acc of = static_cast<Acc>(ref.v[v]) + (act.FromInput() ? bias[v] : Acc(0));
+      const Acc y = act.FromInput() && act.clamped ? act.Value(of) : of;
+      values[v] = act.Masked(act.Times(from + plus[v], of), y);
     } else {
-      values[v] = act.Forward(from, bias[v]);
+      values[v] = act.Clamped(act.Value(from + bias[v]));
     }
     word.v[v] = static_cast<T>(values[v]);
   }
   Store(word, out);
 }
 
-constexpr int kThreads = 256;
 constexpr int kUnroll = 4;  // words of a thread that are on their way at once
 
 // Without sums: kThreads * kUnroll neighbouring words to a block, then a stride.
@@ -391,14 +291,6 @@ TFSTYLEGAN_HD void SumThread(const SumArgs<T>& args, const A& act, int64_t item,
   for (int v = 0; v < V; ++v) shared[thread * V + v] = sums[v];
 }
 
-// A stage of the tree: the first `half` threads add what is `half` threads further on.
-template <int V, typename Acc>
-TFSTYLEGAN_HD void TreeThread(int thread, int half, Acc* shared) {
-  if (thread >= half) return;
-  TFSTYLEGAN_UNROLL
-  for (int v = 0; v < V; ++v) shared[thread * V + v] += shared[(thread + half) * V + v];
-}
-
 // After the tree: the first `lanes` threads write the block's sums.
 template <typename T, int V>
 TFSTYLEGAN_HD void PartialThread(const SumArgs<T>& args, int64_t item, int thread,
@@ -420,51 +312,19 @@ TFSTYLEGAN_HD void PartialThread(const SumArgs<T>& args, int64_t item, int threa
   }
 }
 
-// The second stage: kFinishLanes channels to a block; then the tree.
-constexpr int kFinishLanes = 8;
-
-template <typename Acc>
-TFSTYLEGAN_HD void FinishThread(const Acc* partial, int64_t parts, int64_t channels,
-                                int64_t block, int thread, Acc* shared) {
-  const int64_t channel = block * kFinishLanes + thread % kFinishLanes;
-  constexpr int kRows = kThreads / kFinishLanes;
-  Acc sum = Acc(0);
-  if (channel < channels) {
-    TFSTYLEGAN_UNROLL_BY_4
-    for (int64_t part = thread / kFinishLanes; part < parts; part += kRows) {
-      sum += partial[part * channels + channel];
-    }
-  }
-  shared[thread] = sum;
-}
-
+// The second stage: what to do with the sum of a channel.
 template <typename T>
-TFSTYLEGAN_HD void WriteThread(const AccOf<T>* shared, int64_t channels, int64_t block,
-                               int thread, T* d_bias) {
-  const int64_t channel = block * kFinishLanes + thread;
-  if (thread < kFinishLanes && channel < channels) {
-    d_bias[channel] = static_cast<T>(shared[thread]);
-  }
-}
+struct WriteBias {
+  T* d_bias;
 
-template <typename T>
-constexpr int kWide = 16 / sizeof(T);
+  TFSTYLEGAN_HD void operator()(int64_t, int64_t channel, AccOf<T> sum) const {
+    d_bias[channel] = static_cast<T>(sum);
+  }
+};
 
 inline bool Valid(const Options& o) {
   return o.act >= 0 && o.act < kActs && o.outer >= 0 && o.channels >= 0 &&
          o.inner >= 0 && o.gain != 0;
-}
-
-template <typename T, bool kSmooth>
-Activation<AccOf<T>, kSmooth> MakeActivation(const Options& o) {
-  using Acc = AccOf<T>;
-  Activation<Acc, kSmooth> act{};
-  act.alpha = o.act == kLinear ? Acc(1) : static_cast<Acc>(o.alpha);
-  act.gain = static_cast<Acc>(o.gain);
-  act.clamp = static_cast<Acc>(o.clamp);
-  act.clamped = !std::isinf(act.clamp);
-  act.act = o.act;
-  return act;
 }
 
 // Calls f(activation) with the type that holds act.
@@ -480,8 +340,8 @@ inline bool WholeWords(const Options& o, int64_t width) {
 }
 
 // Launcher has kMostBlocks of a grid, Pointwise<kBackward, T, V>(args, act),
-// Sum<T, V>(args, act, partial), Finish(partial, parts, channels, d_bias) and
-// Zero(pointer, bytes); each returns a status, 0 for success.
+// Sum<T, V>(args, act, partial), SumColumns(sums, write) and Zero(pointer, bytes); each
+// returns a status, 0 for success.
 template <bool kBackward, typename T, typename Launcher>
 int PointwiseOf(const Tensors<T>& t, const Options& o, const Launcher& launcher) {
   constexpr int V = kWide<T>;
@@ -525,7 +385,8 @@ inline int64_t FusedBiasActGradScratch(int dtype, const Options& o) {
     using T = decltype(zero);
     // Of either width: which it will be depends on the pointers too.
     const int64_t narrow = MakeSum<T, 1>({}, o).parts;
-    const int64_t wide = WholeWords(o, kWide<T>) ? MakeSum<T, kWide<T>>({}, o).parts : 0;
+    const bool whole = WholeWords(o, kWide<T>);
+    const int64_t wide = whole ? MakeSum<T, kWide<T>>({}, o).parts : 0;
     bytes = (narrow > wide ? narrow : wide) * o.channels * int64_t{sizeof(AccOf<T>)};
     return 0;
   });
@@ -564,8 +425,8 @@ int FusedBiasActGrad(int dtype, const void* dy, const void* dy_bias, const void*
         status = launcher.template Sum<T, 1>(args, act, partial);
       }
       if (status != 0) return status;
-      return launcher.Finish(static_cast<const Acc*>(partial), parts, o.channels,
-                             static_cast<T*>(d_bias));
+      return launcher.SumColumns(Columns<Acc>{partial, 1, parts, o.channels},
+                                 WriteBias<T>{static_cast<T*>(d_bias)});
     });
   });
 }

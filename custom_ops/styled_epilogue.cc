@@ -7,9 +7,9 @@
 #include "styled_epilogue.h"
 
 #include <algorithm>
-#include <string>
 #include <vector>
 
+#include "styled_epilogue_args.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -21,12 +21,9 @@ namespace {
 using Eigen::bfloat16;
 using Eigen::half;
 using tensorflow::DEVICE_CPU;
-using tensorflow::OpKernel;
-using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
-using tensorflow::errors::InvalidArgument;
 
 constexpr int64_t kBlock = 16384;     // elements of a block, about
 constexpr int64_t kFewestPixels = 16;  // of a block, so that its sums are few
@@ -161,177 +158,102 @@ void FillPlane(const std::vector<Acc>& row, Acc factor, Tensor* to) {
   }
 }
 
-// The tensors that go with features of the shape x.
-absl::Status CheckShapes(const TensorShape& x, const Tensor& scale, const Tensor& plane,
-                         const Tensor& bias, const Tensor& scalars) {
-  if (x.dims() != 4) {
-    return InvalidArgument("x must be [N, H, W, C], got ", x.DebugString());
-  }
-  const int64_t n = x.dim_size(0), h = x.dim_size(1), w = x.dim_size(2),
-                c = x.dim_size(3);
-  if (scale.shape() != TensorShape({n, c})) {
-    return InvalidArgument("scale must be [N, C] for x ", x.DebugString(), ", got ",
-                           scale.shape().DebugString());
-  }
-  if (plane.shape() != TensorShape({n, h, w, 1}) &&
-      plane.shape() != TensorShape({1, h, w, 1})) {
-    return InvalidArgument("noise, or plane, must be [N or 1, H, W, 1] for x ", x.DebugString(),
-                           ", got ", plane.shape().DebugString());
-  }
-  if (bias.shape() != TensorShape({c})) {
-    return InvalidArgument("bias must be [C] for x ", x.DebugString(), ", got ",
-                           bias.shape().DebugString());
-  }
-  if (scalars.shape() != TensorShape({3})) {
-    return InvalidArgument("scalars must be (alpha, gain, clamp), got shape ",
-                           scalars.shape().DebugString());
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckLike(OpKernelContext* ctx, int index, int like) {
-  if (ctx->input(index).shape() == ctx->input(like).shape()) return absl::OkStatus();
-  return InvalidArgument("input ", index, " must have the shape of input ", like, ", ",
-                         ctx->input(like).shape().DebugString(), ", got ",
-                         ctx->input(index).shape().DebugString());
+template <typename Pass, typename T>
+void Launch(OpKernelContext* ctx, const StyledEpilogueCall& call,
+            Epilogue<T>* epilogue) {
+  epilogue->Run(ctx, Select(Pass(), T(), call.act == "relu"),
+                call.act == "linear" ? 1 : call.alpha, call.gain, call.clamp);
 }
 
 template <typename T>
-class EpilogueOp : public OpKernel {
+class ForwardOp : public StyledEpilogueOpBase<0> {
  public:
-  explicit EpilogueOp(OpKernelConstruction* ctx) : OpKernel(ctx) {
-    OP_REQUIRES_OK(ctx, ctx->GetAttr("act", &act_));
-  }
-
- protected:
-  // scalars: the index of that input.
-  template <typename Pass>
-  void Launch(OpKernelContext* ctx, int scalars, Epilogue<T>* epilogue) const {
-    const auto options = ctx->input(scalars).vec<double>();
-    epilogue->Run(ctx, Select(Pass(), T(), act_ == "relu"),
-                  act_ == "linear" ? 1 : options(0), options(1), options(2));
-  }
+  using StyledEpilogueOpBase::StyledEpilogueOpBase;
 
  private:
-  std::string act_;
-};
-
-// x, scale, noise, strength, bias, scalars -> y
-template <typename T>
-class ForwardOp : public EpilogueOp<T> {
- public:
-  using EpilogueOp<T>::EpilogueOp;
-
-  void Compute(OpKernelContext* ctx) override {
-    const Tensor &x = ctx->input(0), &strength = ctx->input(3), &bias = ctx->input(4);
-    OP_REQUIRES_OK(ctx, CheckShapes(x.shape(), ctx->input(1), ctx->input(2), bias,
-                                    ctx->input(5)));
-    OP_REQUIRES(ctx, strength.dims() == 0,
-                InvalidArgument("strength must be a scalar, got ",
-                                strength.shape().DebugString()));
-    Epilogue<T> epilogue(x.shape(), false);
-    OP_REQUIRES_OK(ctx, ctx->forward_input_or_allocate_output({0}, 0, x.shape(),
-                                                              &epilogue.out));
-    epilogue.x = &x;
-    epilogue.scale = &ctx->input(1);
-    epilogue.plane = &ctx->input(2);
-    epilogue.strength = strength.scalar<SumsOf<T>>()();
-    epilogue.bias = bias.flat<SumsOf<T>>().data();
-    this->template Launch<ForwardPass>(ctx, 5, &epilogue);
+  void Run(OpKernelContext* ctx, const StyledEpilogueCall& call) override {
+    using Acc = SumsOf<T>;
+    Epilogue<T> epilogue(call.x->shape(), false);
+    epilogue.x = call.x;
+    epilogue.scale = call.scale;
+    epilogue.plane = call.plane;
+    epilogue.strength = call.strength->scalar<Acc>()();
+    epilogue.bias = call.bias->flat<Acc>().data();
+    epilogue.out = call.out;
+    Launch<ForwardPass>(ctx, call, &epilogue);
   }
 };
 
-// dy, y, scale, plane, bias, scalars -> dx, d_scale, d_plane, d_bias
 template <typename T>
-class GradOp : public EpilogueOp<T> {
+class GradOp : public StyledEpilogueOpBase<1> {
  public:
-  using EpilogueOp<T>::EpilogueOp;
+  using StyledEpilogueOpBase::StyledEpilogueOpBase;
 
-  void Compute(OpKernelContext* ctx) override {
+ private:
+  void Run(OpKernelContext* ctx, const StyledEpilogueCall& call) override {
     using Acc = SumsOf<T>;
-    const Tensor& dy = ctx->input(0);
-    const Tensor &scale = ctx->input(2), &plane = ctx->input(3), &bias = ctx->input(4);
-    OP_REQUIRES_OK(ctx, CheckShapes(dy.shape(), scale, plane, bias, ctx->input(5)));
-    OP_REQUIRES_OK(ctx, CheckLike(ctx, 1, 0));
-    Epilogue<T> epilogue(dy.shape(), true);
-    Tensor *d_scale, *d_plane, *d_bias;
-    OP_REQUIRES_OK(ctx, ctx->forward_input_or_allocate_output({0}, 0, dy.shape(),
-                                                              &epilogue.out));
-    OP_REQUIRES_OK(ctx, ctx->allocate_output(1, scale.shape(), &d_scale));
-    OP_REQUIRES_OK(ctx, ctx->allocate_output(2, plane.shape(), &d_plane));
-    OP_REQUIRES_OK(ctx, ctx->allocate_output(3, bias.shape(), &d_bias));
-    epilogue.dy = &dy;
-    epilogue.y = &ctx->input(1);
-    epilogue.scale = &scale;
-    epilogue.plane = &plane;
-    epilogue.bias = bias.flat<Acc>().data();
-    this->template Launch<GradPass>(ctx, 5, &epilogue);
+    Epilogue<T> epilogue(call.dy->shape(), true);
+    epilogue.dy = call.dy;
+    epilogue.y = call.y;
+    epilogue.scale = call.scale;
+    epilogue.plane = call.plane;
+    epilogue.bias = call.bias->flat<Acc>().data();
+    epilogue.out = call.out;
+    Launch<GradPass>(ctx, call, &epilogue);
 
-    const Acc* s = scale.flat<Acc>().data();
-    auto ds = d_scale->flat<Acc>();
-    auto db = d_bias->flat<Acc>();
+    const Acc* s = call.scale->flat<Acc>().data();
+    auto ds = call.d_scale->flat<Acc>();
+    auto db = call.d_bias->flat<Acc>();
     db.setZero();
     for (int64_t i = 0; i < ds.size(); ++i) {
       ds(i) = s[i] == 0 ? Acc(0) : epilogue.product_sum[i] / s[i];
       db(i % db.size()) += epilogue.sum[i];
     }
-    FillPlane(epilogue.row, Acc(1), d_plane);
+    FillPlane(epilogue.row, Acc(1), call.d_plane);
   }
 };
 
-// v_x, v_scale, v_plane, v_bias, dy, y, scale, plane, bias, scalars ->
-// d_dy, d_y, d_scale, d_plane, d_bias
 template <typename T>
-class SecondOp : public EpilogueOp<T> {
+class SecondOp : public StyledEpilogueOpBase<2> {
  public:
-  using EpilogueOp<T>::EpilogueOp;
+  using StyledEpilogueOpBase::StyledEpilogueOpBase;
 
-  void Compute(OpKernelContext* ctx) override {
+ private:
+  void Run(OpKernelContext* ctx, const StyledEpilogueCall& call) override {
     using Acc = SumsOf<T>;
-    const Tensor& v = ctx->input(0);
-    const Tensor &scale = ctx->input(6), &plane = ctx->input(7), &bias = ctx->input(8);
-    OP_REQUIRES_OK(ctx, CheckShapes(v.shape(), scale, plane, bias, ctx->input(9)));
-    const int like[] = {6, 7, 8, 0, 0};  // of inputs 1 to 5
-    for (int i = 0; i < 5; ++i) OP_REQUIRES_OK(ctx, CheckLike(ctx, i + 1, like[i]));
-    Epilogue<T> epilogue(v.shape(), true);
-    Tensor *d_scale, *d_plane, *d_bias;
-    OP_REQUIRES_OK(ctx, ctx->forward_input_or_allocate_output({0}, 0, v.shape(),
-                                                              &epilogue.out));
-    OP_REQUIRES_OK(ctx, ctx->forward_input_or_allocate_output({4}, 1, v.shape(),
-                                                              &epilogue.d_y));
-    OP_REQUIRES_OK(ctx, ctx->allocate_output(2, scale.shape(), &d_scale));
-    OP_REQUIRES_OK(ctx, ctx->allocate_output(3, plane.shape(), &d_plane));
-    OP_REQUIRES_OK(ctx, ctx->allocate_output(4, bias.shape(), &d_bias));
-
-    const Acc* s = scale.flat<Acc>().data();
-    const Acc* b = bias.flat<Acc>().data();
-    const Acc* v_scale = ctx->input(1).template flat<Acc>().data();
-    const Acc* v_bias = ctx->input(3).template flat<Acc>().data();
-    const int64_t size = scale.NumElements(), channels = bias.NumElements();
+    Epilogue<T> epilogue(call.v_x->shape(), true);
+    const Acc* s = call.scale->flat<Acc>().data();
+    const Acc* b = call.bias->flat<Acc>().data();
+    const Acc* v_scale = call.v_scale->flat<Acc>().data();
+    const Acc* v_bias = call.v_bias->flat<Acc>().data();
+    const int64_t size = call.scale->NumElements();
+    const int64_t channels = call.bias->NumElements();
     std::vector<Acc> ratio(size), shift(size);
     for (int64_t i = 0; i < size; ++i) {
       ratio[i] = s[i] == 0 ? Acc(0) : v_scale[i] / s[i];
       shift[i] = v_bias[i % channels] - ratio[i] * b[i % channels];
     }
-    epilogue.v = &v;
-    epilogue.dy = &ctx->input(4);
-    epilogue.y = &ctx->input(5);
-    epilogue.scale = &scale;
-    epilogue.plane = &plane;
-    epilogue.v_plane = &ctx->input(2);
+    epilogue.v = call.v_x;
+    epilogue.dy = call.dy;
+    epilogue.y = call.y;
+    epilogue.scale = call.scale;
+    epilogue.plane = call.plane;
+    epilogue.v_plane = call.v_plane;
     epilogue.bias = shift.data();
     epilogue.bias_of_image = true;
     epilogue.ratio = ratio.data();
-    this->template Launch<SecondPass>(ctx, 9, &epilogue);
+    epilogue.out = call.out;
+    epilogue.d_y = call.d_y;
+    Launch<SecondPass>(ctx, call, &epilogue);
 
-    auto ds = d_scale->flat<Acc>();
-    auto db = d_bias->flat<Acc>();
+    auto ds = call.d_scale->flat<Acc>();
+    auto db = call.d_bias->flat<Acc>();
     db.setZero();
     for (int64_t i = 0; i < size; ++i) {
       ds(i) = epilogue.product_sum[i];
       db(i % channels) -= ratio[i] * epilogue.sum[i];
     }
-    FillPlane(epilogue.row, Acc(-1), d_plane);
+    FillPlane(epilogue.row, Acc(-1), call.d_plane);
   }
 };
 

@@ -185,6 +185,8 @@ template <typename Pass, bool kRelu, typename T>
 TFSTYLEGAN_INLINE void RunPass(double alpha, double gain, double clamp,
                                const Pixels<T>& pixels) {
   if (clamp < std::numeric_limits<double>::infinity()) {
+    // As y has it: rounded down, a clamped y would be below the clamp.
+    clamp = static_cast<double>(static_cast<T>(clamp));
     Loop<Pass>(Rectifier<kRelu, true, SumsOf<T>>(alpha, gain, clamp), pixels);
   } else {
     Loop<Pass>(Rectifier<kRelu, false, SumsOf<T>>(alpha, gain, clamp), pixels);

@@ -13,21 +13,15 @@
 #include "tensorflow/core/platform/threadpool.h"
 #include "upfirdn2d.h"
 #include "upfirdn2d_4tap.h"
+#include "upfirdn2d_args.h"
 #include "upfirdn2d_general.h"
 
 namespace tfstylegan {
 namespace {
 
 using tensorflow::DEVICE_CPU;
-using tensorflow::OpKernel;
-using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
-using tensorflow::TensorShape;
-using tensorflow::errors::InvalidArgument;
-
-constexpr int64_t kMaxFactor = int64_t{1} << 20;
-constexpr int64_t kMaxPad = int64_t{1} << 40;
 
 template <typename T>
 using AccOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
@@ -62,60 +56,16 @@ TFSTYLEGAN_LOOPS(Half, Eigen::half)
 #undef TFSTYLEGAN_LOOPS
 
 template <typename T>
-class Upfirdn2dOp : public OpKernel {
+class Upfirdn2dOp : public Upfirdn2dOpBase {
  public:
   using Acc = AccOf<T>;
 
-  explicit Upfirdn2dOp(OpKernelConstruction* ctx) : OpKernel(ctx) {
-    OP_REQUIRES_OK(ctx, ctx->GetAttr("up", &up_));
-    OP_REQUIRES_OK(ctx, ctx->GetAttr("down", &down_));
-    OP_REQUIRES_OK(ctx, ctx->GetAttr("pad0", &pad0_));
-    OP_REQUIRES(ctx, up_.size() == 2 && down_.size() == 2 && pad0_.size() == 2,
-                InvalidArgument("up, down and pad0 must be (y, x), got ", up_.size(),
-                                ", ", down_.size(), " and ", pad0_.size(), " values"));
-    for (int i = 0; i < 2; ++i) {
-      OP_REQUIRES(ctx, up_[i] >= 1 && up_[i] <= kMaxFactor,
-                  InvalidArgument("up must be in [1, ", kMaxFactor, "], got ", up_[i]));
-      OP_REQUIRES(
-          ctx, down_[i] >= 1 && down_[i] <= kMaxFactor,
-          InvalidArgument("down must be in [1, ", kMaxFactor, "], got ", down_[i]));
-      OP_REQUIRES(
-          ctx, std::abs(pad0_[i]) <= kMaxPad,
-          InvalidArgument("|pad0| must be at most ", kMaxPad, ", got ", pad0_[i]));
-    }
-  }
+  using Upfirdn2dOpBase::Upfirdn2dOpBase;
 
-  void Compute(OpKernelContext* ctx) override {
-    const Tensor& x = ctx->input(0);
-    const Tensor& taps = ctx->input(1);
-    const Tensor& size = ctx->input(2);
-    OP_REQUIRES(
-        ctx, x.dims() == 4,
-        InvalidArgument("x must be [N, H, W, C], got ", x.shape().DebugString()));
-    OP_REQUIRES(ctx, taps.dims() == 2 && taps.NumElements() > 0,
-                InvalidArgument("taps must be [Kh, Kw] and not empty, got ",
-                                taps.shape().DebugString()));
-    OP_REQUIRES(
-        ctx, size.dims() == 1 && size.NumElements() == 2,
-        InvalidArgument("size must be (H', W'), got ", size.shape().DebugString()));
-    const int64_t out_h = size.vec<int32_t>()(0);
-    const int64_t out_w = size.vec<int32_t>()(1);
-    OP_REQUIRES(
-        ctx, out_h >= 0 && out_w >= 0,
-        InvalidArgument("size must not be negative, got ", out_h, " x ", out_w));
-    Geometry g;
-    g.batch = x.dim_size(0);
-    g.channels = x.dim_size(3);
-    g.y = Axis{x.dim_size(1), out_h, up_[0], down_[0], pad0_[0], taps.dim_size(0)};
-    g.x = Axis{x.dim_size(2), out_w, up_[1], down_[1], pad0_[1], taps.dim_size(1)};
-    TensorShape shape;
-    OP_REQUIRES_OK(ctx, TensorShape::BuildTensorShape(
-                            {g.batch, out_h, out_w, g.channels}, &shape));
-    Tensor* y = nullptr;
-    OP_REQUIRES_OK(ctx, ctx->allocate_output(0, shape, &y));
-    if (y->NumElements() == 0) return;
-
-    const FilterPlan<Acc> plan(taps.flat<double>().data(), g.y, g.x);
+ private:
+  void Run(OpKernelContext* ctx, const Geometry& g, const double* taps,
+           const Tensor& x, Tensor* y) override {
+    const FilterPlan<Acc> plan(taps, g.y, g.x);
     const T* in = x.flat<T>().data();
     T* out = y->flat<T>().data();
     const auto* threads = ctx->device()->tensorflow_cpu_worker_threads();
@@ -124,20 +74,17 @@ class Upfirdn2dOp : public OpKernel {
       const FourTap<T, Acc> f(g, plan, zeros.data(), in, out);
       // Cycles a block, at about sixteen elements in eight cycles.
       threads->workers->ParallelFor(
-          g.batch * f.BlocksOfImage(), kRows * out_w * g.channels / 2 + 100,
+          g.batch * f.BlocksOfImage(), kRows * g.x.out * g.channels / 2 + 100,
           [&](int64_t b0, int64_t b1) { Blocks(f, b0, b1); });
       return;
     }
     // Cycles a row, at about eight elements a cycle.
     const int64_t work =
-        out_w * g.channels * (g.y.taps / g.y.up + g.x.taps / g.x.up + 2) / 8 + 100;
+        g.x.out * g.channels * (g.y.taps / g.y.up + g.x.taps / g.x.up + 2) / 8 + 100;
     threads->workers->ParallelFor(
-        g.batch * out_h, work,
+        g.batch * g.y.out, work,
         [&](int64_t r0, int64_t r1) { Rows(g, plan, in, r0, r1, out); });
   }
-
- private:
-  std::vector<int64_t> up_, down_, pad0_;
 };
 
 #define TFSTYLEGAN_REGISTER(T)                                               \

@@ -1,11 +1,11 @@
 // Runs the bodies of the CUDA kernels on a host: block by block, phase by phase between
 // two barriers, thread by thread. Stands in for the launches in custom_ops/*.cu.cc.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <type_traits>
 #include <vector>
 
 namespace tfstylegan {
@@ -34,6 +34,7 @@ struct Bfloat16 {
 }  // namespace tfstylegan
 
 #include "fused_bias_act_kernels.cu.h"
+#include "styled_epilogue_kernels.cu.h"
 #include "upfirdn2d_kernels.cu.h"
 
 namespace tfstylegan {
@@ -53,6 +54,14 @@ const Acc* TapsOf(const Acc* taps) {
   return taps;
 }
 
+int64_t last_items = 0;
+constexpr int64_t kMostRows = int64_t{1} << 24;  // then, of a sum: else one waits long
+
+// Where the loops over tiles, or items, begin.
+int64_t First(int64_t items) {
+  return last_items == 0 || items < last_items ? 0 : items - last_items;
+}
+
 struct HostLauncher {
   static constexpr int64_t kMostBlocks = 3;  // so that threads go round their loops
 
@@ -60,7 +69,7 @@ struct HostLauncher {
   int Strips(const StripArgs<AccOf<T>>& args, const T* x, T* y) const {
     using S = Strip<T, kMode, V>;
     using Word = typename S::Word;
-    for (int64_t tile = 0; tile < args.tiles; ++tile) {
+    for (int64_t tile = First(args.tiles); tile < args.tiles; ++tile) {
       std::vector<Word> ring(S::kSharedWords);
       for (Word& word : ring) {
         for (int v = 0; v < V; ++v) word.v[v] = T(kPoison<float>);
@@ -89,7 +98,7 @@ struct HostLauncher {
   template <typename T, int V, typename Taps>
   int General(const Shape& shape, bool separable, const Taps& taps, int64_t items,
               const T* x, T* y) const {
-    for (int64_t item = 0; item < items; ++item) {
+    for (int64_t item = First(items); item < items; ++item) {
       cuda::General<T, V>(shape, separable, TapsOf(taps), item, x, y);
     }
     return 0;
@@ -113,7 +122,7 @@ struct HostLauncher {
   template <typename T, int V, typename A>
   int Sum(const SumArgs<T>& args, const A& act, AccOf<T>* partial) const {
     using Acc = AccOf<T>;
-    for (int64_t item = 0; item < args.items; ++item) {
+    for (int64_t item = First(args.items); item < args.items; ++item) {
       std::vector<Acc> shared(kThreads * V, kPoison<Acc>);
       for (int t = 0; t < kThreads; ++t) {
         SumThread<T, V>(args, act, item, t, shared.data());
@@ -128,20 +137,47 @@ struct HostLauncher {
     return 0;
   }
 
-  template <typename T>
-  int Finish(const AccOf<T>* partial, int64_t parts, int64_t channels,
-             T* d_bias) const {
+  template <typename Pass, typename T, int V>
+  int Epilogue(const EpilogueArgs<T>& args,
+               const Activation<AccOf<T>, false>& act) const {
     using Acc = AccOf<T>;
-    for (int64_t block = 0; block < CeilDiv(channels, kFinishLanes); ++block) {
-      std::vector<Acc> shared(kThreads, kPoison<Acc>);
-      for (int t = 0; t < kThreads; ++t) {
-        FinishThread(partial, parts, channels, block, t, shared.data());
+    using Thread = EpilogueThread<Pass, T, V>;
+    for (int64_t item = First(args.items); item < args.items; ++item) {
+      std::vector<Acc> shared(Thread::kShared, kPoison<Acc>);
+      std::vector<Thread> threads;
+      for (int t = 0; t < kThreads; ++t) threads.emplace_back(args, item, t);
+      const int64_t steps = threads[0].Steps();
+      for (int64_t step = 0; step < steps; ++step) {
+        for (Thread& thread : threads) thread.Compute(act, step, shared.data());
+        if (!Pass::kSums) continue;
+        if (1 << args.lane_bits > kFold) {
+          for (const Thread& thread : threads) thread.FoldRows(shared.data());
+        }
+        for (const Thread& thread : threads) thread.WriteRows(step, shared.data());
+        std::fill(shared.begin(), shared.end(), kPoison<Acc>);
       }
-      for (int half = kThreads / 2; half >= kFinishLanes; half /= 2) {
+      if (!Pass::kSums) continue;
+      for (const Thread& thread : threads) thread.LeaveSums(shared.data());
+      for (int half = kThreads / 2; half >= 1 << args.lane_bits; half /= 2) {
+        for (int t = 0; t < kThreads; ++t) TreeThread<2 * V>(t, half, shared.data());
+      }
+      for (const Thread& thread : threads) thread.WriteSums(shared.data());
+    }
+    return 0;
+  }
+
+  template <typename Acc, typename Write>
+  int SumColumns(const Columns<Acc>& sums, const Write& write) const {
+    if (last_items != 0 && sums.rows > kMostRows) return 0;
+    const int64_t blocks = ColumnBlocks(sums);
+    for (int64_t block = First(blocks); block < blocks; ++block) {
+      std::vector<Acc> shared(kThreads, kPoison<Acc>);
+      for (int t = 0; t < kThreads; ++t) ColumnThread(sums, block, t, shared.data());
+      for (int half = kThreads / 2; half >= kColumnLanes; half /= 2) {
         for (int t = 0; t < kThreads; ++t) TreeThread<1>(t, half, shared.data());
       }
       for (int t = 0; t < kThreads; ++t) {
-        WriteThread(shared.data(), channels, block, t, d_bias);
+        WriteThread(sums, block, t, shared.data(), write);
       }
     }
     return 0;
@@ -191,18 +227,53 @@ int tfstylegan_fused_bias_act_grad_cuda(int dtype, const void* dy, const void* d
                                 d_bias, cuda::HostLauncher());
 }
 
+int tfstylegan_styled_epilogue_cuda(int dtype, const void* x, const void* scale,
+                                    const void* noise, const void* strength,
+                                    const void* bias,
+                                    const TfstyleganStyledEpilogue* options, void* y,
+                                    void*) {
+  return cuda::StyledEpilogue(dtype, x, scale, noise, strength, bias, *options, y,
+                              cuda::HostLauncher());
+}
+
+int64_t tfstylegan_styled_epilogue_grad_cuda_scratch(
+    int dtype, const TfstyleganStyledEpilogue* options) {
+  return cuda::StyledEpilogueGradScratch(dtype, *options);
+}
+
+int tfstylegan_styled_epilogue_grad_cuda(int dtype, const void* dy, const void* y,
+                                         const void* scale, const void* plane,
+                                         const void* bias,
+                                         const TfstyleganStyledEpilogue* options,
+                                         void* scratch, void* dx, void* d_scale,
+                                         void* d_plane, void* d_bias, void*) {
+  return cuda::StyledEpilogueGrad(dtype, dy, y, scale, plane, bias, *options, scratch,
+                                  dx, d_scale, d_plane, d_bias, cuda::HostLauncher());
+}
+
+int tfstylegan_styled_epilogue_grad_grad_cuda(
+    int dtype, const void* v_x, const void* v_scale, const void* v_plane,
+    const void* v_bias, const void* dy, const void* y, const void* scale,
+    const void* plane, const void* bias, const TfstyleganStyledEpilogue* options,
+    void* scratch, void* d_dy, void* d_y, void* d_scale, void* d_plane, void* d_bias,
+    void*) {
+  return cuda::StyledEpilogueGradGrad(dtype, v_x, v_scale, v_plane, v_bias, dy, y,
+                                      scale, plane, bias, *options, scratch, d_dy, d_y,
+                                      d_scale, d_plane, d_bias, cuda::HostLauncher());
+}
+
+const char* tfstylegan_cuda_error(int) { return "invalid value"; }
+
+// From now on a launch runs the last `count` tiles or items alone; 0: all of them.
+void run_last(int64_t count) { cuda::last_items = count; }
+
 // Whether the strips serve a shape.
 int strip_mode(const TfstyleganUpfirdn2dShape* shape) {
   return cuda::StripMode(*shape);
 }
 
 // Indices alone, for tensors that are not there. float, words of 4.
-
-int64_t sample_offset(int64_t n, int64_t y, int64_t x, int64_t c, int64_t height,
-                      int64_t width, int64_t channels) {
-  return cuda::Offset(n, y, x, c, height, width, channels);
-}
-
+//
 // The blur's tiles: {batch, group_y, group_x, channel} of a tile; returns how many.
 int64_t strip_corner(const TfstyleganUpfirdn2dShape* shape, int64_t tile,
                      int64_t corner[4]) {
@@ -239,8 +310,3 @@ int64_t walk(const TfstyleganFusedBiasAct* options, int64_t item, int thread,
 }
 
 }  // extern "C"
-
-static_assert(std::is_same_v<decltype(cuda::Offset(0, 0, 0, 0, 0, 0, 0)), int64_t>);
-static_assert(std::is_same_v<decltype(cuda::StripArgs<float>::tiles), int64_t>);
-static_assert(std::is_same_v<decltype(cuda::PointwiseArgs<float>::size), int64_t>);
-static_assert(std::is_same_v<decltype(cuda::SumArgs<float>::items), int64_t>);

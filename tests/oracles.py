@@ -1,6 +1,28 @@
 """Slow NumPy truth: definitions written as loops over samples, in float64."""
 
+import itertools
+
 import numpy as np
+
+# The relative_error that compiled ops stay below, in their outputs and in first and
+# second derivatives.
+PRECISION = {"float32": 1e-5, "bfloat16": 1e-2, "float16": 1e-2}
+
+# [N, H, W, C] of empty batches, of one pixel, of channels for all kinds of loops.
+EDGES = [[n, s, s, c] for n, s, c in itertools.product([0, 2], [1, 3], [1, 3, 5, 512])]
+
+
+def relative_error(actual, expected, sizes=None):
+    """The largest |actual - expected| over the largest |expected|.
+
+    Where expected is what remains of numbers that cancel, `sizes`, of its shape, has
+    the sums of their absolute values, and takes its place below the line.
+    """
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    sizes = expected if sizes is None else sizes
+    assert actual.shape == expected.shape == np.shape(sizes)
+    error = np.max(np.abs(actual - expected), initial=0)
+    return error / (np.max(np.abs(sizes), initial=0) + 1e-30)
 
 
 def upfirdn2d(x, kernel, up, down, padding, flip_kernel=False, gain=1.0):
@@ -17,6 +39,13 @@ def upfirdn2d(x, kernel, up, down, padding, flip_kernel=False, gain=1.0):
     if not flip_kernel:
         kernel = kernel[::-1, ::-1]
     return gain * correlate(padded, kernel)[:, :: down[0], :: down[1]]
+
+
+def upfirdn2d_matrix(height, width, kernel, **options):
+    """[H, W, H', W']: what every sample of an image adds to the output of upfirdn2d."""
+    samples = np.eye(height * width).reshape(-1, height, width, 1)
+    y = upfirdn2d(samples, kernel, **options)
+    return y.reshape(height, width, *y.shape[1:3])
 
 
 def correlate(x, kernel):
@@ -76,12 +105,65 @@ def activation(a, act, alpha):
     raise KeyError(act)
 
 
+def activation_derivatives(a, act, alpha):
+    """First and second derivative of an activation at a, which is not 0."""
+    below = {"linear": 1, "relu": 0, "lrelu": alpha}
+    if act in below:
+        return np.where(a > 0, 1, below[act]), np.zeros_like(a)
+    if act == "tanh":
+        t = np.tanh(a)
+        return 1 - t**2, -2 * t * (1 - t**2)
+    if act in ("elu", "selu"):
+        scale, alpha = 1, 1
+        if act == "selu":
+            scale, alpha = 1.0507009873554805, 1.6732632423543772
+        curved = scale * alpha * np.exp(a)
+        return np.where(a > 0, scale, curved), np.where(a > 0, 0, curved)
+    s = 1 / (1 + np.exp(-a))
+    if act == "sigmoid":
+        return s * (1 - s), s * (1 - s) * (1 - 2 * s)
+    if act == "softplus":
+        return s, s * (1 - s)
+    if act == "swish":
+        return s + a * s * (1 - s), s * (1 - s) * (2 + a * (1 - 2 * s))
+    raise KeyError(act)
+
+
 def bias_act(x, bias, axis, act, alpha, gain, clamp):
     """clamp(gain * act(x + bias)) with every option given; clamp None is none."""
     shape = [1] * x.ndim
     shape[axis] = -1
     y = gain * activation(x + np.reshape(bias, shape), act, alpha)
     return y if clamp is None else np.clip(y, -clamp, clamp)
+
+
+def bias_act_derivatives(x, bias, ct, vx, vb, axis, act, alpha, gain, clamp):
+    """y; dx, db for the cotangent ct; gg_*, the gradients of <dx, vx> + <db, vb>.
+
+    Each with the sizes of what it is the difference of: the slope, at most about 1, is
+    found from y, for tanh as 1 - y^2.
+    """
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    others = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
+    y = bias_act(x, bias, axis, act, alpha, gain, clamp)
+    a = x + np.reshape(bias, shape)
+    slope, bend = (gain * d for d in activation_derivatives(a, act, alpha))
+    if clamp is not None:
+        slope, bend = (np.where(np.abs(y) < clamp, d, 0) for d in (slope, bend))
+    v = vx + np.reshape(vb, shape)  # of a
+    terms = {
+        "y": (y, y, ()),
+        "dx": (ct * slope, gain * ct, ()),
+        "db": (ct * slope, gain * ct, others),
+        "gg_ct": (v * slope, gain * v, ()),
+        "gg_x": (ct * bend * v, gain * ct * v, ()),
+        "gg_b": (ct * bend * v, gain * ct * v, others),
+    }
+    return {
+        name: tuple(t.sum(axes) for t in (value, np.abs(sizes)))
+        for name, (value, sizes, axes) in terms.items()
+    }
 
 
 def styled_epilogue(x, scale, noise, strength, bias, act, alpha, gain, clamp):
@@ -206,3 +288,51 @@ class StyleGAN:
         x = self.activated(minibatch_stddev(x, 4), "4x4_conv")
         x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)
         return self.dense(lrelu(self.dense(x, "dense", np.sqrt(2))), "output")
+
+
+def styled_epilogue_derivatives(arguments, ct, vs, act, alpha, gain, clamp):
+    """y; its gradients in the arguments; those of sum <gradient, v> in ct and them.
+
+    Each with the sizes of what it sums: the gradients are given y and not x, which is
+    a difference for them.
+    """
+    arguments, vs, (ct,) = (
+        [np.asarray(t, np.float64) for t in ts] for ts in (arguments, vs, [ct])
+    )
+    x, scale, noise, strength, bias = arguments
+    v_x, v_scale, v_noise, v_strength, v_bias = vs
+    y = styled_epilogue(*arguments, act, alpha, gain, clamp)
+    scale, v_scale = (t[:, np.newaxis, np.newaxis] for t in (scale, v_scale))
+    a = x * scale + strength * noise + bias
+    slope = gain * activation_derivatives(a, act, alpha)[0]
+    if clamp is not None:
+        slope = np.where(np.abs(y) < clamp, slope, 0)
+    da = ct * slope
+    v_plane = v_strength * noise + strength * v_noise
+    tangent = v_x * scale + v_scale * x + v_plane + v_bias  # of a
+
+    size = np.abs(x * scale) + np.abs(strength * noise) + np.abs(bias)  # of a
+    x_size, da_size = size / np.abs(scale), np.abs(da)
+    ratio = np.abs(v_scale / scale)
+    tangent_size = np.abs(v_x * scale) + np.abs(v_scale) * x_size
+    tangent_size += np.abs(v_plane) + np.abs(v_bias)
+    noise_size, strength_size = np.abs(noise), np.abs(strength)
+    maps = (3,) if len(noise) == len(x) else (0, 3)
+    terms = [
+        (y, y, ()),
+        (da * scale, da * scale, ()),
+        (da * x, da * x_size, (1, 2)),
+        (da * strength, da * strength, maps),
+        (da * noise, da * noise, (0, 1, 2, 3)),
+        (da, da, (0, 1, 2)),
+        (slope * tangent, slope * tangent_size, ()),
+        (da * v_scale, da * v_scale, ()),
+        (da * v_x, da_size * (np.abs(v_x) + ratio * x_size), (1, 2)),
+        (da * v_strength, da_size * (np.abs(v_strength) + ratio * strength_size), maps),
+        (da * v_noise, da_size * (np.abs(v_noise) + ratio * noise_size), (0, 1, 2, 3)),
+        (0 * da, da_size * ratio, (0, 1, 2)),
+    ]
+    return [
+        tuple(t.sum(axes, keepdims=axes == maps) for t in (value, np.abs(sizes)))
+        for value, sizes, axes in terms
+    ]

@@ -126,7 +126,9 @@ from tensorflow.python.framework import kernels
 from tfstylegan import ops
 x = np.ones([1, 4, 4, 2], np.float32)
 print(float(np.sum(ops.upfirdn2d(x, [1, 3, 3, 1], impl="compiled"))))
-for op in ("Upfirdn2d", "FusedBiasAct", "FusedBiasActGrad"):
+ops = ["Upfirdn2d", "FusedBiasAct", "FusedBiasActGrad"]
+ops += ["StyledEpilogue", "StyledEpilogueGrad", "StyledEpilogueGradGrad"]
+for op in ops:
     found = kernels.get_registered_kernels_for_op("Tfstylegan" + op).kernel
     print(sorted(kernel.device_type for kernel in found))
 """
@@ -143,4 +145,4 @@ def test_library_with_gpu_kernels_runs_without_a_gpu():
         TFSTYLEGAN_OPS="auto",
         CUDA_VISIBLE_DEVICES="",
     )
-    assert out.splitlines() == ["128.0", *[str(["CPU"] * 4 + ["GPU"] * 4)] * 3]
+    assert out.splitlines() == ["128.0", *[str(["CPU"] * 4 + ["GPU"] * 4)] * 6]

@@ -28,9 +28,7 @@ def require_compiled():
 
 
 def close(actual, expected, tolerance):
-    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
-    scale = np.max(np.abs(expected), initial=0) + 1e-30
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
+    assert oracles.relative_error(actual, expected) <= tolerance
 
 
 def random_case(seed):
@@ -86,9 +84,10 @@ def derivatives(x, bias, ct, vx, vb, options, impl):
             inner.watch(sources)
             y = ops.fused_bias_act(x, bias, **options, impl=impl)
         first = inner.gradient(y, sources, ct)
-        total = sum(tf.reduce_sum(d * v) for d, v in zip(first, [vx, vb]))
-    second = outer.gradient(total, [ct, *sources], unconnected_gradients="zero")
-    names = ["y", "dx", "db"][: 1 + len(sources)] + ["gg_ct", "gg_x", "gg_b"]
+    cotangents = [vx, vb][: len(first)]
+    sources.insert(0, ct)
+    second = outer.gradient(first, sources, cotangents, unconnected_gradients="zero")
+    names = ["y", "dx", "db"][: len(sources)] + ["gg_ct", "gg_x", "gg_b"]
     return dict(zip(names, [y, *first, *second]))
 
 
@@ -114,9 +113,89 @@ def test_fused_bias_act_golden(impl, golden):
         assert ("db" in found) == case["has_b"]
         for field, value in found.items():
             expected = data[f"{case['name']}/{field}"]
-            np.testing.assert_allclose(
-                value, expected, rtol=1e-4, atol=1e-5, err_msg=f"{case} {field}"
-            )
+            error = oracles.relative_error(value, expected)
+            assert error < 1e-5, (case, field)
+
+
+def check_compiled(dtype, x, bias, ct, vx, vb, options):
+    """Output, gradients and second gradients of the compiled op are the oracle's."""
+    require_compiled()
+    x = off_the_clamp(x, bias, options)
+    tensors = [tf.cast(t, dtype) for t in (x, bias, ct, vx, vb)]
+    found = derivatives(*tensors, options, "compiled")
+    arrays = [np.asarray(t, np.float64) for t in tensors]
+    expected = oracles.bias_act_derivatives(*arrays, **options)
+    assert found.keys() == expected.keys()
+    for name, (value, sizes) in expected.items():
+        assert found[name].dtype == dtype
+        error = oracles.relative_error(found[name], value, sizes)
+        assert error < oracles.PRECISION[dtype], (name, options)
+
+
+def off_the_clamp(x, bias, options):
+    """x, but x + bias = 0.1 where y is too near to the clamp for its rounding."""
+    if options["clamp"] is None:
+        return x
+    y = oracles.bias_act(x, bias, **options | {"clamp": None})
+    near = np.abs(np.abs(y) / options["clamp"] - 1) < 0.2
+    shape = [-1 if i == options["axis"] else 1 for i in range(x.ndim)]
+    return np.where(near, 0.1 - np.reshape(bias, shape), x)
+
+
+@pytest.mark.parametrize("dtype", oracles.PRECISION)
+def test_fused_bias_act_compiled_is_the_oracle_in_golden_cases(dtype, golden):
+    data = golden("bias_act")
+    for case in data["meta"]["cases"]:
+        arrays = [data.get(f"{case['name']}/{n}") for n in ("x", "b", "ct", "vx", "vb")]
+        if not case["has_b"]:
+            arrays[1] = arrays[4] = np.zeros(case["shape"][case["dim"]])
+        defaults = data["meta"]["defaults"][case["act"]]
+        options = {"axis": case["dim"], "act": case["act"], "clamp": case["clamp"]}
+        for name in ("alpha", "gain"):
+            given = case[name]
+            options[name] = defaults[f"def_{name}"] if given is None else given
+        check_compiled(dtype, *arrays, options)
+
+
+def compiled_case(shape, axis, seed=0):
+    """x off the kinks, bias, and cotangents."""
+    rng = np.random.default_rng(seed)
+    bias, vb = rng.standard_normal([2, shape[axis]])
+    sums = rng.uniform(0.1, 2, shape) * rng.choice([-1, 1], shape)
+    x = sums - np.reshape(bias, [-1 if i == axis else 1 for i in range(len(shape))])
+    ct, vx = rng.standard_normal([2, *shape])
+    return x, bias, ct, vx, vb
+
+
+@pytest.mark.parametrize("dtype", oracles.PRECISION)
+@pytest.mark.parametrize("act", ACTS)
+def test_fused_bias_act_compiled_is_the_oracle_of_edge_shapes(dtype, act):
+    options = {"act": act, "alpha": 0.2, "gain": 1.3, "clamp": 0.9}
+    for shape in oracles.EDGES:
+        check_compiled(dtype, *compiled_case(shape, 3), options | {"axis": 3})
+
+
+@strategies.composite
+def cases(draw):
+    shape = [draw(strategies.integers(low, 3)) for low in (0, 1, 1)]
+    axis = draw(strategies.sampled_from([1, 3]))
+    shape.insert(axis, draw(strategies.sampled_from([1, 3, 5, 512])))
+    arrays = compiled_case(shape, axis, draw(strategies.integers(0, 2**32 - 1)))
+    options = {
+        "axis": axis,
+        "act": draw(strategies.sampled_from(ACTS)),
+        "alpha": draw(strategies.sampled_from([0.0, 0.2, 1.3])),
+        "gain": draw(strategies.sampled_from([0.7, 1.0, 2.5, -1.2])),
+        "clamp": draw(strategies.sampled_from([None, 0.45, 100.0])),
+    }
+    return *arrays, options
+
+
+@pytest.mark.parametrize("dtype", oracles.PRECISION)
+@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+@hypothesis.given(case=cases())
+def test_fused_bias_act_compiled_is_the_oracle(dtype, case):
+    check_compiled(dtype, *case)
 
 
 @hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
@@ -191,6 +270,16 @@ def test_fused_bias_act_gradient_is_zero_at_the_clamp(impl):
         y = ops.fused_bias_act(x, clamp=2.0, impl=impl)
     np.testing.assert_array_equal(y, [-2, -2, -1, 1, 2, 2])
     np.testing.assert_array_equal(tape.gradient(y, x), [0, 0, 1, 1, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_fused_bias_act_gradient_is_zero_where_the_clamp_is_rounded(impl, dtype):
+    """The small types round 0.45 down: y at the clamp is below it."""
+    x = tf.constant([-3.0, 0.1, 3.0], dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = ops.fused_bias_act(x, clamp=0.45, impl=impl)
+    np.testing.assert_array_equal(tape.gradient(y, x), [0, 1, 0])
 
 
 @pytest.mark.parametrize("act", ACTS)

@@ -83,6 +83,35 @@ def test_fused_bias_act_refuses(impl, mode, x, options, message):
         mode(call, x)
 
 
+@pytest.mark.parametrize("mode", [eagerly, traced, of_unknown_size])
+@pytest.mark.parametrize(
+    "x, options, message",
+    [
+        (X.astype(np.int32), {}, "x must be .*int32"),
+        (X[0], {}, "x must be .N, H, W, C., got shape"),
+        (X, {"scale": np.zeros([3])}, r"scale must be .*got shape \(3,\)"),
+        (X, {"scale": np.zeros([1, 4])}, r"(?s)\b3\b.*\b4\b|\b4\b.*\b3\b"),
+        (X, {"noise": np.zeros([1, 4, 5, 2])}, r"noise must be .*got shape \(1, 4, 5"),
+        (X, {"noise": np.zeros([1, 4, 6, 1])}, r"(?s)\b5\b.*\b6\b"),
+        (X, {"strength": None}, "noise and strength .*got strength=None"),
+        (X, {"strength": np.zeros([3])}, r"strength must be .*got shape \(3,\)"),
+        (X, {"bias": np.zeros([3, 1])}, r"bias must be .*got shape \(3, 1\)"),
+        (X, {"bias": np.zeros(4)}, r"(?s)\b3\b.*\b4\b"),
+        (X, {"act": "swish"}, "act must be one of .*'swish'"),
+        (X, {"gain": 0}, "gain must be .*got 0"),
+        (X, {"clamp": -2}, "clamp must be .*got -2"),
+    ],
+)
+def test_styled_epilogue_refuses(impl, mode, x, options, message):
+    good = {"scale": np.ones([1, 3]), "noise": np.ones([1, 4, 5, 1]), "strength": 1.0}
+
+    def call(x):
+        return ops.styled_epilogue(x, **{**good, "impl": impl, **options})
+
+    with pytest.raises(ERRORS, match=message):
+        mode(call, x)
+
+
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize(
     "change, message",

@@ -6,6 +6,7 @@ import oracles
 import pytest
 import tensorflow as tf
 from hypothesis import strategies
+from oracles import relative_error
 
 from tfstylegan import ops
 
@@ -24,13 +25,6 @@ def require_compiled():
         ops.library.library()
     except RuntimeError as error:
         pytest.skip(str(error))
-
-
-def relative_error(actual, expected):
-    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
-    assert actual.shape == expected.shape
-    scale = np.max(np.abs(expected), initial=0)
-    return np.max(np.abs(actual - expected), initial=0) / (scale + 1e-30)
 
 
 def random_case(seed):
@@ -181,6 +175,101 @@ def test_upfirdn2d_golden(impl, golden):
         for field, value in found.items():
             expected = np.moveaxis(data[f"{name}/{field}"], 1, -1)
             assert relative_error(value, expected) < 1e-5, (name, field)
+
+
+def check_compiled(dtype, x, kernel, options):
+    """Output, gradient and second gradient of the compiled op are the oracle's."""
+    require_compiled()
+    matrix = np.outer(kernel, kernel) if np.ndim(kernel) == 1 else kernel
+    response = oracles.upfirdn2d_matrix(*x.shape[1:3], matrix, **options)
+    rng = np.random.default_rng(0)
+    y_shape = [x.shape[0], *response.shape[2:], x.shape[3]]
+    arrays = x, rng.standard_normal(y_shape), rng.standard_normal(x.shape)
+    x, ct, v = (tf.cast(array, dtype) for array in arrays)
+    with tf.GradientTape() as outer:
+        outer.watch(ct)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = ops.upfirdn2d(x, kernel, **options, impl="compiled")
+        dx = inner.gradient(y, x, ct)
+    gg_ct = outer.gradient(dx, ct, v)
+
+    def filtered(t, equation):
+        t = np.asarray(t, np.float64)
+        return np.einsum(equation, response, t, optimize=True)
+
+    expected = {
+        "y": (y, filtered(x, "hwij,nhwc->nijc")),
+        "dx": (dx, filtered(ct, "hwij,nijc->nhwc")),
+        "gg_ct": (gg_ct, filtered(v, "hwij,nhwc->nijc")),
+    }
+    for name, (found, value) in expected.items():
+        assert found.dtype == dtype
+        assert relative_error(found, value) < oracles.PRECISION[dtype], name
+
+
+@pytest.mark.parametrize("dtype", oracles.PRECISION)
+def test_upfirdn2d_compiled_is_the_oracle_in_golden_cases(dtype, golden):
+    data = golden("upfirdn2d")
+    for case in data["meta"]["cases"]:
+        if case["op"] == "upfirdn2d":
+            x0, x1, y0, y1 = case["padding"]
+            options = {
+                "up": case["up"][::-1],
+                "down": case["down"][::-1],
+                "padding": (y0, y1, x0, x1),
+                "flip_kernel": case["flip_filter"],
+                "gain": case["gain"],
+            }
+            kernel = data.get(f"{case['name']}/f", np.ones([1, 1]))
+            x = np.moveaxis(data[f"{case['name']}/x"], 1, -1)
+            check_compiled(dtype, x, kernel, options)
+
+
+@pytest.mark.parametrize("dtype", oracles.PRECISION)
+@pytest.mark.parametrize("up, down", [(1, 1), (2, 1), (1, 2)])
+def test_upfirdn2d_compiled_is_the_oracle_of_edge_shapes(dtype, up, down):
+    options = {"up": (up, up), "down": (down, down), "padding": (2, 1, 3, 2)}
+    for shape in oracles.EDGES:
+        x = np.random.default_rng(1).standard_normal(shape)
+        check_compiled(dtype, x, np.array([1.0, 3.0, 4.0, 2.0]), options)
+
+
+@strategies.composite
+def cases(draw):
+    """x, kernel and options with at least one output sample."""
+    rng = np.random.default_rng(draw(strategies.integers(0, 2**32 - 1)))
+    pairs = {"up": (1, 3), "down": (1, 3), "size": (1, 8), "taps": (1, 8)}
+    values = {
+        name: [draw(strategies.integers(*limits)) for _ in range(2)]
+        for name, limits in pairs.items()
+    }
+    if draw(strategies.booleans()):  # what networks ask for
+        values["taps"] = [4, 4]
+    padding = []
+    for size, up, taps in zip(values["size"], values["up"], values["taps"]):
+        before, after = (draw(strategies.integers(-2, 6)) for _ in range(2))
+        padding += [before, max(after, taps - size * up - before)]
+    batch = draw(strategies.integers(0, 2))
+    channels = draw(strategies.sampled_from([1, 3, 5, 512]))
+    kernel = rng.standard_normal(values["taps"])
+    if draw(strategies.booleans()):
+        kernel = np.outer(kernel[0, 0] * kernel[:, 0], kernel[0])
+    options = {
+        "up": values["up"],
+        "down": values["down"],
+        "padding": padding,
+        "flip_kernel": draw(strategies.booleans()),
+        "gain": draw(strategies.sampled_from([1.0, 0.5, 4.0])),
+    }
+    return rng.standard_normal([batch, *values["size"], channels]), kernel, options
+
+
+@pytest.mark.parametrize("dtype", oracles.PRECISION)
+@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.given(case=cases())
+def test_upfirdn2d_compiled_is_the_oracle(dtype, case):
+    check_compiled(dtype, *case)
 
 
 @hypothesis.settings(max_examples=40, deadline=None, derandomize=True)

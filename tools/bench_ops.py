@@ -10,7 +10,8 @@ freed memory, as in training. Forward is one call; backward is the gradient in a
 inputs, with the part of the forward pass that it needs; double backward is the gradient
 of the gradient, as the regularisers need it. Columns:
 
-twin, XLA twin, compiled: median milliseconds; n/a where XLA does not compile the twin.
+twin, XLA twin, compiled: median milliseconds of calls in turn; n/a where XLA does not
+  compile the twin, or with --noxla.
 copy: the limit: `tf.negative`, one pass of TensorFlow's own threads into a buffer of
   its own allocator, over a float32 tensor chosen so that it reads and writes as many
   bytes as the op must.
@@ -21,6 +22,7 @@ MiB: peak memory of one call beside its inputs and results, twin and compiled, b
   in it. n/a where that allocator does not count (TF_ENABLE_ONEDNN_OPTS=0).
 """
 
+import functools
 import pathlib
 import re
 import sys
@@ -160,21 +162,21 @@ def measure(case):
         function, given = passes(case.op)[name], arguments[name]
         traced = {
             "twin": trace(function, given, "reference"),
-            "XLA": trace(function, given, "reference", jit_compile=True),
+            "XLA": flags.FLAGS.xla
+            and trace(function, given, "reference", jit_compile=True),
             "compiled": trace(function, given, "compiled"),
         }
         elements = tf.size(x) * moves if moves else tf.size(x) + tf.size(dy)
         buffer = tf.ones([elements.numpy() * x.dtype.size // 8])  # 4 + 4 bytes each
-        copy = milliseconds(tf.function(tf.negative), [buffer])
-        twin, xla, compiled = (f and milliseconds(f, given) for f in traced.values())
+        copy = tf.function(tf.negative)
+        calls = {key: functools.partial(f, *given) for key, f in traced.items() if f}
+        times = milliseconds(calls | {"copy": functools.partial(copy, buffer)})
+        compiled = times["compiled"]
         yield (
             name,
-            f"{twin:.2f}",
-            f"{xla:.2f}" if xla else "n/a",
-            f"{compiled:.2f}",
-            f"{copy:.2f}",
-            f"{100 * copy / compiled:.0f} %",
-            f"{twin / compiled:.1f}",
+            *(f"{times[k]:.2f}" if k in times else "n/a" for k in (*traced, "copy")),
+            f"{100 * times['copy'] / compiled:.0f} %",
+            f"{times['twin'] / compiled:.1f}",
             *(temporary_mib(traced[key], given) for key in ("twin", "compiled")),
         )
 
@@ -215,17 +217,21 @@ def trace(function, arguments, impl, *, jit_compile=None):
     return traced
 
 
-def milliseconds(function, arguments):
-    """Median time of a call, of fewer calls where they take long."""
-    times = []
-    end = time.perf_counter() + _BUDGET
-    for call in range(flags.FLAGS.repeats + 2):
-        start = time.perf_counter()
-        function(*arguments)
-        times.append(time.perf_counter() - start)
-        if call > 2 and time.perf_counter() > end:
-            break
-    return 1e3 * float(np.median(times[2:]))  # the first two warm up
+def milliseconds(calls):
+    """{name: median milliseconds}. They take turns, so that a slow second hits all.
+
+    Those that take long are called less often.
+    """
+    times = {name: [] for name in calls}
+    for _ in range(flags.FLAGS.repeats + 2):
+        for name, call in calls.items():
+            if sum(times[name]) > _BUDGET:
+                continue
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    # The first two warm up, where there are more.
+    return {name: 1e3 * float(np.median(t[2:] or t)) for name, t in times.items()}
 
 
 def temporary_mib(function, arguments):
@@ -254,6 +260,7 @@ def _define_flags():
     )
     flags.DEFINE_integer("channels", 0, "Of the feature maps; 0: as config F.", 0)
     flags.DEFINE_bool("quick", False, "Only the first resolution and 32.")
+    flags.DEFINE_bool("xla", True, "The twins compiled by XLA too; they can take long.")
     flags.DEFINE_enum("dtype", "float32", DTYPES, "Type of the inputs.")
     flags.DEFINE_integer("repeats", 20, "Calls that are timed.", 1)
 

@@ -48,8 +48,7 @@ def styled_epilogue(
       bias: [C] or None.
       act: "linear", "relu" or "lrelu".
       alpha, gain, clamp: as of `fused_bias_act`.
-      impl: "auto", "compiled" (an error where there is none) or "reference". There is
-        no GPU kernel: with a GPU in use, "auto" takes the twin up to `fused_bias_act`.
+      impl: "auto", "compiled" (an error where there is none) or "reference".
 
     Returns:
       Tensor of the shape and type of x.
@@ -81,9 +80,7 @@ def styled_epilogue(
         noise = _checked("noise", noise, [maps, height, width, 1], wide, x)
         strength = _checked("strength", strength, [], wide, x)
     if not library.use_compiled(impl):
-        return _composed(x, scale, noise, strength, bias, "reference", **options)
-    if impl == "auto" and tf.config.get_visible_devices("GPU"):
-        return _composed(x, scale, noise, strength, bias, impl, **options)
+        return _composed(x, scale, noise, strength, bias, **options)
     if scale is None:
         scale = tf.ones([tf.shape(x)[0], tf.shape(x)[3]], wide)
     if noise is None:
@@ -103,14 +100,14 @@ def styled_epilogue(
     )
 
 
-def _composed(x, scale, noise, strength, bias, impl, clamp, **options):
+def _composed(x, scale, noise, strength, bias, clamp, **options):
     """The op from its definition, in the type of x, as layers without it would."""
     if scale is not None:
         x *= tf.cast(scale, x.dtype)[:, tf.newaxis, tf.newaxis, :]
     if noise is not None:
         x += tf.cast(noise * strength, x.dtype)
     clamp = clamp if clamp < math.inf else None
-    return fused_bias_act(x, bias, clamp=clamp, **options, impl=impl)
+    return fused_bias_act(x, bias, clamp=clamp, **options, impl="reference")
 
 
 def _wide(dtype):
@@ -185,6 +182,7 @@ def _second_reference(
     dtype, wide = y.dtype, scale.dtype
     v_x, dy, y = (tf.cast(t, wide) for t in (v_x, dy, y))  # [N, H, W, C]
     alpha, gain, clamp = tf.unstack(tf.cast(scalars, wide))
+    clamp = tf.cast(tf.cast(clamp, dtype), wide)  # as y was rounded
     alpha = {b"linear": tf.ones_like(alpha), b"relu": tf.zeros_like(alpha)}.get(
         act, alpha
     )
