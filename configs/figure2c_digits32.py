@@ -4,8 +4,10 @@ What:     the simplest networks that have styles: blocks that normalise what the
           (Figure 2(c)), one image at the end, a mapping network of one linear layer;
           not a row of a paper. The data come with scikit-learn, nothing is downloaded.
 Command:  python -m tfstylegan.train --config=configs/figure2c_digits32.py
-Cost:     60 kimg: to be measured.
-Expected: to be measured.
+Cost:     60 kimg: 11 min 40 s on 2 cores that other work shared; some 10 minutes of one
+          processor, so about 6 minutes on 2 quiet cores.
+Expected: metric/pixel_frechet about 1.8 at the end (48 untrained), 3.6 at 20 kimg;
+          measured once.
 """
 
 from tfstylegan import config as config_lib

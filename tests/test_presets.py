@@ -47,6 +47,9 @@ def shrunk(name):
         batch_size=BATCH,
         tick_kimg=BATCH / 1000,
         total_kimg=max(12, 12 * len(config.resolutions) - 8) / 1000,
+        # Long, G_ema would hold AdaIN's constant at 1 but for a few units in the last
+        # place, which its instance normalisation blows up to images.
+        ema_halflife_kimg=BATCH / 1000,
         d_first=config.train.d_first,
         d_steps=config.train.d_steps,
         checkpoint_ticks=100,
