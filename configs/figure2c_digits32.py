@@ -5,7 +5,7 @@ What:     the simplest networks that have styles: blocks that normalise what the
           not a row of a paper. The data come with scikit-learn, nothing is downloaded.
 Command:  python -m tfstylegan.train --config=configs/figure2c_digits32.py
 Cost:     60 kimg: 11 min 40 s on 2 cores that other work shared; some 10 minutes of one
-          processor, so about 6 minutes on 2 quiet cores.
+          processor, so about 6 minutes on 2 quiet cores (estimated).
 Expected: metric/pixel_frechet about 1.8 at the end (48 untrained), 3.6 at 20 kimg;
           measured once.
 """

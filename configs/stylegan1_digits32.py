@@ -3,8 +3,10 @@
 What:     row F's structure, narrowed, grey; not a row of a paper. The data come with
           scikit-learn, nothing is downloaded.
 Command:  python -m tfstylegan.train --config=configs/stylegan1_digits32.py
-Cost:     120 kimg: to be measured.
-Expected: to be measured.
+Cost:     120 kimg: 23 minutes on 2 cores that other work shared; some 24 minutes of one
+          processor, so about 13 minutes on 2 quiet cores (estimated).
+Expected: metric/pixel_frechet about 1.2 at the end (43 untrained, at 32x32), 11 at 40
+          kimg, 2.5 at 80, 1.7 at 100; measured once. Few different digits until 60.
 """
 
 from tfstylegan import config as config_lib
