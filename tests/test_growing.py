@@ -222,7 +222,7 @@ def test_pictures_show_the_resolution_in_full_size(straight):
     "stop, lod, end",
     [
         pytest.param(36, 1.5, 44, id="within a fade and a block"),
-        pytest.param(72, 1, 78, id="where a stage begins"),
+        pytest.param(*(72, 1, 78), id="where a stage begins", marks=pytest.mark.slow),
     ],
 )
 def test_equivalence_stopped_and_resumed_run(
@@ -252,6 +252,7 @@ def test_equivalence_stopped_and_resumed_run(
         assert np.array_equal(value, resumed[name]), name
 
 
+@pytest.mark.slow
 def test_one_trace_a_stage(tmp_path):
     """4x4, 8x8 fading in, 8x8; the pictures and metrics of each stage as well."""
     config = tiny_config()

@@ -79,7 +79,7 @@ class Rig:
         return {k: v.numpy() for k, v in scalars.items()}, moved
 
 
-@pytest.mark.parametrize("label_dim", [0, 3])
+@pytest.mark.parametrize("label_dim", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_equivalence_two_replicas_of_half_the_batch(label_dim):
     one, two = Rig(["CPU:0"], label_dim), Rig(["CPU:0", "CPU:1"], label_dim)
     for name in ("g_main", "g_reg", "d_main", "d_reg"):
@@ -117,6 +117,7 @@ def test_steps_change_their_own_network_only():
             assert np.array_equal(old, variable.numpy()), (name, variable.path)
 
 
+@pytest.mark.slow
 def test_spectral_norms_move_in_the_steps_that_train_their_network():
     config = tiny_config()
     for network in (config.generator, config.discriminator):

@@ -346,6 +346,7 @@ for t in [y, *first, *second]:
 """
 
 
+@pytest.mark.slow
 def test_styled_epilogue_is_the_same_for_any_number_of_threads():
     require_compiled()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
