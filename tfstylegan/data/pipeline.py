@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfstylegan import rng
 from tfstylegan.data import sources
+from tfstylegan.ops import resample
 
 # Arrays up to this size become tensors that the dataset holds. Beyond it the copies
 # that this costs (three, measured with a distributed dataset) weigh more than a visit
@@ -178,19 +179,11 @@ def at_lod(images: tf.Tensor, whole: int, fading: tf.Tensor | None) -> tf.Tensor
     Each is the mean over boxes of 2^whole pixels; `fading` (a scalar in [0, 1]) leads
     from that to the mean over boxes of twice the side (ProGAN, figure 2).
     """
-    fine = _boxes(images, 2**whole)  # [N, H / 2^whole, W / 2^whole, C]
+    fine = resample.downsample_box(images, 2**whole)  # [N, H / 2^whole, ...]
     if fading is not None:
-        coarse = _blocks(_boxes(fine, 2), 2)
+        coarse = resample.upsample_nearest(resample.downsample_box(fine))
         fine += (coarse - fine) * tf.cast(fading, fine.dtype)
-    return _blocks(fine, 2**whole)
-
-
-def _boxes(images, side):
-    return tf.nn.avg_pool2d(images, side, side, "VALID") if side > 1 else images
-
-
-def _blocks(images, side):
-    return tf.repeat(tf.repeat(images, side, axis=1), side, axis=2)
+    return resample.upsample_nearest(fine, 2**whole)
 
 
 def to_uint8(images: tf.Tensor) -> tf.Tensor:
