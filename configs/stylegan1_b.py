@@ -16,4 +16,5 @@ def get_config():
     config.generator.styles = False
     config.generator.pixel_norm = True
     config.generator.mapping_layers = 0
+    config.generator.truncation_psi = 1.0
     return config

@@ -21,6 +21,8 @@ def get_config():
         network.fmap_base = 8192
         network.resample_kernel = (1, 2, 1)
     config.generator.block = "adain"
+    config.generator.truncation_psi = 0.7
+    config.generator.truncation_cutoff = 8
     config.discriminator.block = "stylegan"
     config.loss.lazy = False
     config.loss.pl_weight = 0.0

@@ -17,5 +17,7 @@ def get_config():
     for network in (config.generator, config.discriminator):
         network.resample_kernel = (1, 3, 3, 1)
     config.generator.block = "modulated"
+    config.generator.truncation_psi = 0.5
+    config.generator.truncation_cutoff = -1
     config.discriminator.block = "stylegan2"
     return config

@@ -16,5 +16,6 @@ def get_config():
     config.data.resolution = 1024
     config.data.mirror = True
     config.generator.architecture = "skip"
+    config.generator.truncation_psi = 0.5
     config.discriminator.architecture = "resnet"
     return config

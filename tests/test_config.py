@@ -97,6 +97,9 @@ WRONG = [
     ("generator.style_mixing_prob", 1.1),
     ("generator.style_mixing_prob", NAN),
     ("generator.w_avg_decay", 1.5),
+    ("generator.truncation_psi", NAN),
+    ("generator.truncation_psi", -INF),
+    ("generator.truncation_cutoff", -2),
     ("discriminator.architecture", ""),
     ("discriminator.block", "modulated"),
     ("discriminator.conditioning", "projection"),
@@ -324,6 +327,25 @@ def test_a_resolution_needs_some_time():
         config.validate()
     config.growing.train_kimg = 1.0
     config.validate()
+
+
+@pytest.mark.parametrize(
+    "name, psi, cutoff",
+    [
+        ("stylegan1_f", 0.7, 8),
+        ("stylegan2_a", 0.7, 8),
+        ("stylegan1_b", 1.0, 8),
+        ("stylegan2_b", 0.5, None),
+        ("stylegan2_f", 0.5, None),
+        ("digits32", 1.0, None),
+    ],
+)
+def test_oracle_truncation_of_finished_models(name, psi, cutoff):
+    generator = config_lib.preset(name).generator
+    assert generator.truncation() == (psi, cutoff)
+    assert generator.truncation(psi=0.0) == (0.0, cutoff)
+    assert generator.truncation(cutoff=0) == (psi, 0)
+    assert generator.truncation(cutoff=-1) == (psi, None)
 
 
 def test_mapping_layers_zero_needs_equal_widths():

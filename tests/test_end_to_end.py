@@ -51,6 +51,8 @@ def workdir(tmp_path_factory):
         "--config.generator.fmap_base=64",
         "--config.generator.z_dim=8",
         "--config.generator.w_dim=12",
+        "--config.generator.truncation_psi=0.6",
+        "--config.generator.truncation_cutoff=2",
         "--config.discriminator.architecture=skip",
         "--config.discriminator.fmap_base=64",
         "--config.train.batch_size=4",
@@ -99,8 +101,16 @@ def test_end_to_end_evaluate(workdir):
     assert [json.loads(x) for x in stored] == lines
 
 
-def test_end_to_end_generate_equals_python(workdir, tmp_path):
-    flags = ["--seeds=2,5-6", "--format=png,npy", "--truncation_psi=0.7"]
+@pytest.mark.parametrize(
+    "flags, psi, cutoff",
+    [
+        ([], 0.6, 2),
+        (["--truncation_psi=-0.7"], -0.7, 2),
+        (["--truncation_psi=0.3", "--truncation_cutoff=-1"], 0.3, None),
+    ],
+)
+def test_end_to_end_generate_equals_python(workdir, tmp_path, flags, psi, cutoff):
+    flags = ["--seeds=2,5-6", "--format=png,npy", *flags]
     run("generate", f"--model={workdir}", f"--outdir={tmp_path}", *flags)
     images = np.load(tmp_path / "images.npy")
     assert images.shape == (3, 16, 24, 3)
@@ -108,7 +118,10 @@ def test_end_to_end_generate_equals_python(workdir, tmp_path):
     networks = tfstylegan.load_networks(workdir)
     z = np.stack([np.random.RandomState(s).randn(8) for s in (2, 5, 6)])
     expected = networks.G_ema(
-        z.astype(np.float32), truncation_psi=0.7, noise_mode="const"
+        z.astype(np.float32),
+        truncation_psi=psi,
+        truncation_cutoff=cutoff,
+        noise_mode="const",
     )
     np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-5)
     picture = np.asarray(PIL.Image.open(tmp_path / "seed0005.png"))
@@ -127,6 +140,7 @@ def test_end_to_end_generate_random_noise_of_a_seed(workdir, tmp_path):
     assert np.max(np.abs(images[0] - images[3])) < 1e-4  # seed 2, in other batches
     generator = tfstylegan.load_networks(workdir).G_ema
     options = {"noise_mode": "random", "noise_seed": 3}
+    options |= {"truncation_psi": 0.6, "truncation_cutoff": 2}
     expected = generate.render(
         generator, sampling.latents([40], 8), None, [40], **options
     )
@@ -154,6 +168,8 @@ def test_end_to_end_export(workdir, tmp_path):
         z=tf.constant(z), truncation_psi=tf.constant(0.5)
     )["images"]
     networks = tfstylegan.load_networks(workdir)
-    expected = networks.G_ema(z, truncation_psi=0.5, noise_mode="const").numpy()
+    expected = networks.G_ema(
+        z, truncation_psi=0.5, truncation_cutoff=2, noise_mode="const"
+    ).numpy()
     levels = np.clip(expected * 127.5 + 128, 0, 255).astype(np.uint8)
     assert np.max(np.abs(images.numpy().astype(int) - levels)) <= 1

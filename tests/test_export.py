@@ -23,6 +23,7 @@ CASES = {
     "skip": {"architecture": "skip"},
     "resnet_labels_4x6": {
         "architecture": "resnet",
+        "truncation_cutoff": 3,
         "label_dim": 10,
         "base_grid": (4, 6),
         "channels": 1,
@@ -61,11 +62,13 @@ class Exported:
 
     def keras_images(self, inputs):
         """What the network itself makes of them, uint8 [N, H, W, C]."""
+        _, cutoff = self.networks.config.generator.truncation()
         with tf.device("CPU:0"):  # where the other process runs
             images = self.generator(
                 inputs["z"],
                 inputs.get("labels"),
                 truncation_psi=float(inputs["truncation_psi"]),
+                truncation_cutoff=cutoff,
                 noise_mode="const",
             )
         return sampling.to_uint8(images)
@@ -82,7 +85,14 @@ class Exported:
         return call
 
 
-def networks_of(architecture, *, label_dim=0, conditioning="stylegan2", **data):
+def networks_of(
+    architecture,
+    *,
+    label_dim=0,
+    conditioning="stylegan2",
+    truncation_cutoff=-1,
+    **data,
+):
     """A small G_ema in which biases, noise and w_avg count as in a trained one."""
     config = config_lib.Config()
     config.data = dataclasses.replace(config.data, resolution=16, **data)
@@ -90,6 +100,7 @@ def networks_of(architecture, *, label_dim=0, conditioning="stylegan2", **data):
         config.generator,
         architecture=architecture,
         conditioning=conditioning,
+        truncation_cutoff=truncation_cutoff,
         z_dim=Z_DIM,
         w_dim=W_DIM,
         mapping_layers=2,

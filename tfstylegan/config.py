@@ -72,6 +72,20 @@ class GeneratorConfig:
     resample_kernel: tuple[int, ...] = (1, 3, 3, 1)
     style_mixing_prob: float = 0.9
     w_avg_decay: float = 0.995
+    # Of finished models, unless a command is told otherwise; training and metrics have
+    # no truncation.
+    truncation_psi: float = 1.0
+    truncation_cutoff: int = -1  # the first layers that it holds for; -1 = all
+
+    def truncation(self, psi=None, cutoff=None):
+        """(psi, cutoff) for the generator's call: for None the model's own, -1 is all.
+
+        >>> GeneratorConfig(truncation_psi=0.7, truncation_cutoff=8).truncation(psi=0.5)
+        (0.5, 8)
+        """
+        psi = self.truncation_psi if psi is None else psi
+        cutoff = self.truncation_cutoff if cutoff is None else cutoff
+        return psi, None if cutoff < 0 else cutoff
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

@@ -145,6 +145,9 @@ def _generator(config):
     for name in ("style_mixing_prob", "w_avg_decay"):
         good = 0 <= getattr(generator, name) <= 1
         _require(config, f"generator.{name}", good, "must lie in [0, 1]")
+    good = abs(generator.truncation_psi) < float("inf")
+    _require(config, "generator.truncation_psi", good, "must be finite")
+    _at_least(config, -1, "generator.truncation_cutoff")
     if generator.mapping_layers == 0:
         # An embedding and z become one w of another width.
         requirement = "must be at least 1 with data.labels that are embedded"

@@ -3,7 +3,8 @@
 The averaged generator as a graph of stock TensorFlow operations, so that an unchanged
 model server loads it. Signatures:
 
-  serving_default: z, truncation_psi (, labels) -> images, uint8
+  serving_default: z, truncation_psi (, labels) -> images, uint8; psi holds for the
+    layers that the model truncates (config.generator.truncation_cutoff)
   mapping: z (, labels) -> ws, not truncated
   synthesis: ws -> images, uint8
 """
@@ -42,7 +43,8 @@ def export_saved_model(networks, outdir):
         raise ValueError("networks.G_ema must be a generator to export; got None")
     outdir = pathlib.Path(outdir)
     _check_outdir(outdir)
-    module, signatures = _trace(networks.G_ema)
+    _, cutoff = networks.config.generator.truncation()
+    module, signatures = _trace(networks.G_ema, cutoff)
     outdir.mkdir(parents=True, exist_ok=True)
     # Beside its final place, hence on the same file system; servers read only numbers.
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=outdir) as partial:
@@ -53,8 +55,11 @@ def export_saved_model(networks, outdir):
         return _publish(model, outdir)
 
 
-def _trace(generator):
-    """(module that owns the weights, {name: concrete function}) of a generator."""
+def _trace(generator, cutoff):
+    """(module that owns the weights, {name: concrete function}) of a generator.
+
+    `cutoff` is the number of layers that truncation holds for, None for all.
+    """
     import tensorflow as tf
 
     from tfstylegan import ops
@@ -76,7 +81,8 @@ def _trace(generator):
 
     def serving_default(z, truncation_psi, labels=None):
         ws = mapping(z, labels)
-        return to_images(generator_lib.truncate(ws, generator.w_avg, truncation_psi))
+        ws = generator_lib.truncate(ws, generator.w_avg, truncation_psi, cutoff)
+        return to_images(ws)
 
     def traced(function, **shapes):
         specs = {

@@ -28,7 +28,8 @@ def main(argv):
         seeds = parse_seeds("0-7" if given is None else given)
         latents, labels = _array("latents"), _array("labels")
         cli.check_outdir(outdir)
-        generator = cli.load_model(path).G_ema
+        networks = cli.load_model(path)
+        generator = networks.G_ema
         _check_width("latents", latents, generator.mapping.z_dim)
         numbers = seeds if latents is None else range(len(latents))
         labels = _condition(labels, len(numbers), generator.mapping.label_dim)
@@ -39,7 +40,19 @@ def main(argv):
         ops.library.describe()  # TFSTYLEGAN_OPS=compiled where there is no library
     word = "seed" if latents is None else "latent"
     names = [f"{word}{number:04d}" for number in numbers]
-    batches = _batches(generator, numbers, latents, labels)
+    psi, cutoff = networks.config.generator.truncation(
+        flags.FLAGS.truncation_psi, flags.FLAGS.truncation_cutoff
+    )
+    batches = _batches(
+        generator,
+        numbers,
+        latents,
+        labels,
+        truncation_psi=psi,
+        truncation_cutoff=cutoff,
+        noise_mode=flags.FLAGS.noise_mode,
+        noise_seed=flags.FLAGS.noise_seed,
+    )
     with cli.one_sentence(OSError):
         write_images(outdir, names, batches, flags.FLAGS.format, flags.FLAGS.columns)
     print(f"{len(names)} images of {path} in {outdir}", end="")
@@ -114,7 +127,7 @@ def write_images(outdir, names, batches, formats, columns):
         sampling.write_png(outdir / "grid.png", picture)
 
 
-def _batches(generator, numbers, latents, labels):
+def _batches(generator, numbers, latents, labels, **options):
     """Rendered batches, so that memory does not grow with their number."""
     from tfstylegan import sampling
 
@@ -130,10 +143,7 @@ def _batches(generator, numbers, latents, labels):
             z,
             None if labels is None else labels[rows],
             numbers[rows],
-            truncation_psi=flags.FLAGS.truncation_psi,
-            truncation_cutoff=flags.FLAGS.truncation_cutoff,
-            noise_mode=flags.FLAGS.noise_mode,
-            noise_seed=flags.FLAGS.noise_seed,
+            **options,
         )
 
 
@@ -175,10 +185,9 @@ def _check_flags():
         raise ValueError(
             f"--format must be png, npy or both; got {','.join(flags.FLAGS.format)!r}"
         )
-    if not np.isfinite(flags.FLAGS.truncation_psi):
-        raise ValueError(
-            f"--truncation_psi must be finite; got {flags.FLAGS.truncation_psi}"
-        )
+    psi = flags.FLAGS.truncation_psi
+    if psi is not None and not np.isfinite(psi):
+        raise ValueError(f"--truncation_psi must be finite; got {psi}")
 
 
 def _array(flag):
@@ -244,10 +253,15 @@ def _define_flags():
     flags.mark_flags_as_mutual_exclusive(["seeds", "latents"])
     flags.mark_flags_as_mutual_exclusive(["labels", "class_index"])
     flags.DEFINE_float(
-        "truncation_psi", 1.0, "Truncation: 1 is none, 0 the mean image."
+        "truncation_psi",
+        None,
+        "Truncation: 1 is none, 0 the mean image; by default the model's own.",
     )
     flags.DEFINE_integer(
-        "truncation_cutoff", None, "Truncate the first layers only; by default all.", 0
+        "truncation_cutoff",
+        None,
+        "Truncate so many of the first layers, -1: all; by default the model's own.",
+        -1,
     )
     flags.DEFINE_enum(
         "noise_mode", "const", ["random", "const", "none"], "Noise inputs."
