@@ -39,7 +39,7 @@ def main(argv):
         cycles.run()
         seconds.append(time.perf_counter() - start)
         gflops.append(matmul_gflops())
-    images = cycles.steps_of_one * config.train.batch_size
+    images = cycles.images_of_one
     speed = images / np.median(seconds)
     name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     print(f"config                    {name}, ops: {ops.library.describe()}")

@@ -10,19 +10,14 @@ where ops run side by side.
 """
 
 import collections
-import json
-import os
 import pathlib
-import subprocess
 import sys
-import tempfile
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from absl import flags
-from training_cycles import Cycles, peak_gib
+from trainer import Trainer
 
 from tfstylegan import cli
 
@@ -31,12 +26,10 @@ _TYPES = 20  # of ops that the table names
 
 
 def main(argv):
+    del argv
     with cli.one_sentence():
         config = flags.FLAGS.config.validate()
-    if flags.FLAGS.trainer:
-        serve(config)
-        return
-    trainers = [Trainer(argv, name) for name in IMPLEMENTATIONS]
+    trainers = [Trainer(config, TFSTYLEGAN_OPS=name) for name in IMPLEMENTATIONS]
     for trainer in trainers:
         trainer.ask("cycle")  # traces and warms up
     seconds = [
@@ -73,79 +66,7 @@ def row(label, *numbers):
     print(f"| {label} | {' | '.join(f'{number:.3f}' for number in numbers)} |")
 
 
-class Trainer:
-    """A process that trains with one implementation when it is asked to."""
-
-    def __init__(self, argv, implementation):
-        self._process = subprocess.Popen(
-            [sys.executable, *sys.argv, "--trainer"],
-            env={**os.environ, "TFSTYLEGAN_OPS": implementation},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self, request):
-        self._process.stdin.write(request + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            sys.exit(f"error: a trainer ended with status {self._process.wait()}")
-        return json.loads(answer)
-
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait()
-
-
-def serve(config):
-    """Answers the requests on standard input, one JSON value a line."""
-    from tfstylegan.training import allocator
-
-    allocator.keep_freed_memory()
-    cycles = Cycles(config)
-    answers = {
-        "cycle": lambda: seconds_of(cycles.run),
-        "memory": peak_gib,
-        "profile": lambda: seconds_by_type(cycles.run),
-    }
-    for request in sys.stdin:
-        print(json.dumps(answers[request.strip()]()), flush=True)
-
-
-def seconds_of(function):
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def seconds_by_type(function):
-    """{type of op: seconds in its kernels} of a call."""
-    import tensorflow as tf
-    from tensorflow.tsl.profiler.protobuf import xplane_pb2
-
-    with tempfile.TemporaryDirectory() as folder:
-        with tf.profiler.experimental.Profile(folder):
-            function()
-        (path,) = pathlib.Path(folder).rglob("*.xplane.pb")
-        space = xplane_pb2.XSpace.FromString(path.read_bytes())
-    seconds = collections.Counter()
-    for plane in space.planes:
-        # Events of kernels are named "node:type" and display the type.
-        types = {
-            key: data.display_name
-            for key, data in plane.event_metadata.items()
-            if data.display_name and data.name.endswith(f":{data.display_name}")
-        }
-        for line in plane.lines:
-            for event in line.events:
-                if event.metadata_id in types:
-                    seconds[types[event.metadata_id]] += event.duration_ps / 1e12
-    return seconds
-
-
 if __name__ == "__main__":
     cli.define_config()
     flags.DEFINE_integer("cycles", 5, "Timed cycles of each implementation.", 1)
-    flags.DEFINE_bool("trainer", False, "Set for the processes that train.")
     cli.run(main)

@@ -1,4 +1,8 @@
-"""Whole cycles of lazy regularisation, for the benchmarks: training without reports."""
+"""Whole cycles of lazy regularisation, for the benchmarks: training without reports.
+
+A cycle has 16 steps, or what makes whole intervals of both networks' regularisers; a
+growing network trains at its full resolution.
+"""
 
 import math
 import resource
@@ -33,11 +37,9 @@ class Cycles:
             source, batch_size=config.train.batch_size, seed=0
         )
         self.batches = iter(strategy.experimental_distribute_dataset(stream))
-        loss = config.loss
-        self.steps_of_one = math.lcm(
-            loss.r1_interval if loss.r1_gamma else 1,
-            loss.pl_interval if loss.pl_weight else 1,
-        )
+        g_interval, d_interval = state.lazy_intervals(config.loss)
+        self.steps_of_one = math.lcm(16, g_interval or 1, d_interval or 1)
+        self.images_of_one = self.steps_of_one * config.train.batch_size
         self.seconds = {}
         self.done = 0
 
