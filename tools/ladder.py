@@ -1,7 +1,7 @@
 """The rows of both papers at small scale: one table of what each of them changes.
 
     python tools/ladder.py --outdir=runs/ladder [--rows=stylegan1_f,stylegan2_e]
-        [--kimg=32] [--rounds=3]
+        [--kimg=24] [--rounds=3]
 
 Every row keeps its networks, losses and order of steps, and becomes small enough for a
 laptop: the digits at 32x32, grey, a sixteenth of fmap_base, widths of 64, gamma 1; for
@@ -127,6 +127,6 @@ def line(cells):
 if __name__ == "__main__":
     cli.define_outdir("Folder of the runs, one for each row.")
     flags.DEFINE_list("rows", [], "Presets; by default all published rows.")
-    flags.DEFINE_float("kimg", 32.0, "Length of each run in thousands of images.", 1.0)
+    flags.DEFINE_float("kimg", 24.0, "Length of each run in thousands of images.", 1.0)
     flags.DEFINE_integer("rounds", 3, "Timed cycles of each row.", 1)
     cli.run(main)
