@@ -23,7 +23,6 @@ CASES = {
     "skip": {"architecture": "skip"},
     "resnet_labels_4x6": {
         "architecture": "resnet",
-        "truncation_cutoff": 3,
         "label_dim": 10,
         "base_grid": (4, 6),
         "channels": 1,
@@ -62,13 +61,11 @@ class Exported:
 
     def keras_images(self, inputs):
         """What the network itself makes of them, uint8 [N, H, W, C]."""
-        _, cutoff = self.networks.config.generator.truncation()
         with tf.device("CPU:0"):  # where the other process runs
             images = self.generator(
                 inputs["z"],
                 inputs.get("labels"),
                 truncation_psi=float(inputs["truncation_psi"]),
-                truncation_cutoff=cutoff,
                 noise_mode="const",
             )
         return sampling.to_uint8(images)
@@ -85,14 +82,7 @@ class Exported:
         return call
 
 
-def networks_of(
-    architecture,
-    *,
-    label_dim=0,
-    conditioning="stylegan2",
-    truncation_cutoff=-1,
-    **data,
-):
+def networks_of(architecture, *, label_dim=0, conditioning="stylegan2", **data):
     """A small G_ema in which biases, noise and w_avg count as in a trained one."""
     config = config_lib.Config()
     config.data = dataclasses.replace(config.data, resolution=16, **data)
@@ -100,7 +90,6 @@ def networks_of(
         config.generator,
         architecture=architecture,
         conditioning=conditioning,
-        truncation_cutoff=truncation_cutoff,
         z_dim=Z_DIM,
         w_dim=W_DIM,
         mapping_layers=2,
@@ -359,7 +348,7 @@ def quick(monkeypatch):
 
     monkeypatch.setattr(tf.saved_model, "save", save)
     monkeypatch.setattr(export, "_trace", lambda generator: (None, {}))
-    return storage.Networks(G=None, D=None, G_ema="G", config=None)
+    return storage.Networks(G=None, D=None, G_ema="G", config=config_lib.Config())
 
 
 def names(folder):
