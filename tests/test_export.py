@@ -347,7 +347,7 @@ def quick(monkeypatch):
         (pathlib.Path(path) / "saved_model.pb").write_text("graph")
 
     monkeypatch.setattr(tf.saved_model, "save", save)
-    monkeypatch.setattr(export, "_trace", lambda generator: (None, {}))
+    monkeypatch.setattr(export, "_trace", lambda generator, cutoff: (None, {}))
     return storage.Networks(G=None, D=None, G_ema="G", config=config_lib.Config())
 
 

@@ -18,7 +18,7 @@ LEVELS = {
     "layers": 2,
     **dict.fromkeys(["networks", "losses", "data", "augment"], 3),
     "sampling": 4,
-    **dict.fromkeys(["metrics", "latents", "interop"], 5),
+    **dict.fromkeys(["metrics", "latents", "interop", "saved_config"], 5),
     **dict.fromkeys(["training", "cli"], 6),  # cli: how every entry starts and fails
     **dict.fromkeys(["train", "evaluate", "generate", "export"], 7),
 }
@@ -29,6 +29,7 @@ BELOW_CONFIG = {("config", "config_checks"), ("config_checks", "fmaps")}
 # training.state names the folder of the checkpoints.
 CONFIG_READERS = {
     "cli",
+    "saved_config",
     "training.state",
     "training.workdir",
     "networks.build",

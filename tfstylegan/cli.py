@@ -13,6 +13,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from tfstylegan import config as config_lib
+from tfstylegan import saved_config
 
 OPS = ("auto", "compiled", "reference")  # TFSTYLEGAN_OPS, see ops/library.py
 
@@ -41,8 +42,8 @@ def define_config():
     holder = config_flags.DEFINE_config_file(
         "config",
         str(config_lib.preset_path("digits32")),
-        "Configuration file; any field can be changed with "
-        "--config.section.field=value.",
+        "Configuration file, or the folder of a run or model for its configuration; "
+        "any field can be changed with --config.section.field=value.",
     )
     flags.declare_key_flag("config")
     return holder
@@ -145,27 +146,31 @@ def _with_config_file(arguments):
         match = re.fullmatch(r"--?config(?:=(.*))?", argument)
         if match and (match[1] is not None or arguments):
             name = arguments.pop(0) if match[1] is None else match[1]
-            path = _config_path(name)
-            _check_config_file(path)
-            argument = f"--config={path}"
+            argument = f"--config={_config_path(name)}"
         result.append(argument)
     return result
 
 
 def _config_path(name):
-    """A file, or a preset `configs/X.py` of a checkout or an installed package."""
+    """What `config_flags` reads of a file, a preset's name, or a run's folder.
+
+    A preset is `configs/X.py` of a checkout or an installed package. Raises ValueError
+    that names the file; ml_collections would show a traceback.
+    """
     path = pathlib.Path(name)
-    if path.is_file():
-        return path
-    if path.parts in (("configs", path.name), (path.name,)):
-        preset = config_lib.preset_path(path.stem)
-        if preset is not None:
-            return preset
-    raise ValueError(f"the configuration file {name!r} does not exist")
+    if name and path.is_dir():
+        config_lib.load(path)
+        return f"{saved_config.__file__}:{path.resolve()}"
+    if not path.is_file() and path.parts in (("configs", path.name), (path.name,)):
+        path = config_lib.preset_path(path.stem) or path
+    if not path.is_file():
+        raise ValueError(f"the configuration file {name!r} does not exist")
+    _check_config_file(path)
+    return path
 
 
 def _check_config_file(path):
-    """Raises ValueError that names the file; ml_collections shows a traceback."""
+    """Raises ValueError where a file gives no configuration, with the line of it."""
     try:
         get_config = runpy.run_path(str(path)).get("get_config")
         config = get_config() if callable(get_config) else None

@@ -188,6 +188,7 @@ class Config:
     """A complete training run."""
 
     seed: int = 1000
+    resume_from: str = ""  # a new run starts with the networks of this run or model
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     generator: GeneratorConfig = dataclasses.field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = dataclasses.field(

@@ -10,7 +10,7 @@ from absl import logging
 from tfstylegan import ops
 from tfstylegan.data import pipeline
 from tfstylegan.networks import storage
-from tfstylegan.training import allocator, gallery
+from tfstylegan.training import allocator, gallery, transfer
 from tfstylegan.training import growing as growing_lib
 from tfstylegan.training import report as report_lib
 from tfstylegan.training import state as state_lib
@@ -47,6 +47,8 @@ class Loop:
         if resumed:
             status = self.manager.checkpoint.restore(self.manager.latest_checkpoint)
             status.assert_consumed()
+        elif config.resume_from:
+            transfer.take_over(self.state, config.resume_from)
         self.report = self.gallery = self._stream = None
         self.growing = growing_lib.Growing(config, self.state, resumed=resumed)
         self.steps = self._traced = None

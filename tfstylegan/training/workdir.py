@@ -12,9 +12,12 @@ import pathlib
 
 from tfstylegan import config as config_lib
 
-# What may differ when a run goes on: its length, what it writes, and where the data lie
-# (their fingerprint must be the same).
+# What may differ when a run goes on: its length, what it writes, where the data lie
+# (their fingerprint must be the same), and what no step depends on any more.
 FREE = (
+    "resume_from",
+    "generator.truncation_psi",
+    "generator.truncation_cutoff",
     "data.source",
     "data.skip_corrupt",
     "train.total_kimg",
@@ -45,9 +48,13 @@ def lock(path):
 
 
 def check(path, config):
-    """Raises ValueError where the folder's run has other settings; changes nothing."""
+    """Raises ValueError where the folder's run has other settings; changes nothing.
+
+    For a new run also where the networks that it is to start with cannot be there.
+    """
     path = pathlib.Path(path)
     if not _has_trained(path):
+        _check_origin(path, config.resume_from)
         return
     theirs = _flat(dataclasses.asdict(config_lib.load(path)))
     ours = _flat(dataclasses.asdict(config))
@@ -85,6 +92,13 @@ def claim(path, config, source):
     }
     _write(path / "config.json", config.to_json())
     _write(path / config_lib.DATA_FILE, json.dumps(data, indent=2))
+
+
+def _check_origin(path, origin):
+    if origin and pathlib.Path(origin).resolve() == path.resolve():
+        raise ValueError(f"config.resume_from must not be the workdir itself; {path}")
+    if origin:
+        config_lib.load(origin)
 
 
 def _has_trained(path):
