@@ -96,6 +96,26 @@ def test_mirror_flips_half_of_the_images_left_to_right():
     assert max(abs(np.array(again) - 0.5)) < 0.08  # the coin is a new one each time
 
 
+def test_coins_are_those_of_their_positions():
+    def positions(first, size):
+        return first + tf.range(size, dtype=tf.int64)
+
+    whole = pipeline.coins(positions(0, 5000), 3).numpy()
+    assert whole.dtype == bool and 0.47 < whole.mean() < 0.53
+    for first, size in [(1020, 9), (1024, 1024), (1023, 1), (4000, 1000)]:
+        part = pipeline.coins(positions(first, size), 3)
+        np.testing.assert_array_equal(part, whole[first : first + size])
+    assert np.mean(pipeline.coins(positions(0, 5000), 4) == whole) < 0.55
+
+
+def test_order_over_many_epochs_in_a_batch():
+    positions = 7 + tf.range(50, dtype=tf.int64)
+    indices = pipeline.order(positions, 10, 5).numpy()
+    single = [pipeline.order(positions[i : i + 1], 10, 5)[0] for i in range(50)]
+    np.testing.assert_array_equal(indices, single)
+    assert sorted(indices[3:13]) == sorted(indices[13:23]) == list(range(10))
+
+
 @pytest.fixture
 def folder(tmp_path):
     for i in range(7):
@@ -222,3 +242,17 @@ def test_to_uint8_floors_and_clips():
     half = tf.constant([0.9956], tf.float16)
     exact = np.floor(np.float32(half.numpy()) * 127.5 + 128)
     np.testing.assert_array_equal(pipeline.to_uint8(half), exact)
+
+
+@pytest.mark.parametrize("size", [(16, 16, 3), (8, 24, 1)])
+def test_levels_are_those_of_a_stored_pyramid_within_rounding(size):
+    """The published records hold 2x2 means of the finer level's floats, rounded."""
+    images = np.random.randint(0, 256, [4, *size]).astype(np.uint8)
+    level = images.astype(np.float64)
+    for whole in (1, 2, 3):
+        level = sum(level[:, i::2, j::2] for i in (0, 1) for j in (0, 1)) / 4
+        stored = np.clip(np.rint(level), 0, 255)
+        ours = pipeline.at_lod(pipeline.to_float(images), whole, None)
+        ours = (ours.numpy()[:, :: 2**whole, :: 2**whole] + 1) * 127.5
+        assert np.max(np.abs(ours - level)) < 1e-4
+        assert np.max(np.abs(ours - stored)) <= 0.5 + 1e-4

@@ -16,6 +16,7 @@ from tfstylegan.ops import resample
 # that this costs (three, measured with a distributed dataset) weigh more than a visit
 # to Python for each batch.
 TENSOR_BYTES = 64 << 20
+BLOCK = 1024  # coins drawn at once
 READS_AT_ONCE = 2  # batches; a source of files decodes the images of one in parallel
 
 
@@ -46,28 +47,18 @@ def training_stream(
         raise ValueError(f"batch_size must be at least 1, got {batch_size!r}.")
     if start_image < 0:
         raise ValueError(f"start_image must be at least 0, got {start_image!r}.")
-    size = tf.constant(len(source), tf.int64)
-
-    def locate(position):  # int64, images before this one
-        epoch_key = rng.seed(seed, "data/order", position // size)
-        index = rng.shuffled_index(position % size, size, epoch_key)
-        if not mirror:
-            return index, False
-        flip_key = rng.seed(seed, "data/mirror", position)
-        return index, rng.uniform(flip_key, []) < 0.5
-
     gather = _gather(source, batch_size)
 
-    def load(indices, flips):  # int64 [N], bool [N]
-        image, label = gather(indices)  # [N, H, W, C], [N, T]
+    def load(first):  # int64, images before this batch
+        positions = first + tf.range(batch_size, dtype=tf.int64)  # [N]
+        image, label = gather(order(positions, len(source), seed))
         if mirror:
-            flips = flips[:, tf.newaxis, tf.newaxis, tf.newaxis]
+            flips = coins(positions, seed)[:, tf.newaxis, tf.newaxis, tf.newaxis]
             image = tf.where(flips, image[:, :, ::-1], image)
-        return {"image": image, "label": label}
+        return {"image": image, "label": label}  # [N, H, W, C], [N, T]
 
-    start = tf.constant(start_image, tf.int64)
-    stream = tf.data.Dataset.counter(start, dtype=tf.int64).map(locate)
-    stream = stream.batch(batch_size, drop_remainder=True)
+    start, step = (tf.constant(n, tf.int64) for n in (start_image, batch_size))
+    stream = tf.data.Dataset.counter(start, step, dtype=tf.int64)
     stream = stream.map(load, num_parallel_calls=READS_AT_ONCE)
     stream = stream.prefetch(READS_AT_ONCE)
     options = tf.data.Options()
@@ -76,6 +67,30 @@ def training_stream(
         tf.data.experimental.AutoShardPolicy.OFF
     )
     return stream.with_options(options)
+
+
+def order(positions: tf.Tensor, size: int, seed: int) -> tf.Tensor:
+    """Source indices of the stream's images at consecutive positions: int64 [N]."""
+    epochs, places = positions // size, positions % size
+    indices = tf.zeros_like(places)
+    for epoch in tf.range(epochs[0], epochs[-1] + 1):  # mostly one
+        key = rng.seed(seed, "data/order", epoch)
+        of_epoch = rng.shuffled_index(places, tf.constant(size, tf.int64), key)
+        indices = tf.where(epochs == epoch, of_epoch, indices)
+    return indices
+
+
+def coins(positions: tf.Tensor, seed: int) -> tf.Tensor:
+    """Whether the images at consecutive positions are flipped: bool [N].
+
+    Drawn in blocks, since drawing one number costs about as much as a thousand.
+    """
+    size = positions.shape[0]
+    blocks = [positions[0] // BLOCK + i for i in range(-(-size // BLOCK) + 1)]
+    keys = [rng.seed(seed, "data/mirror", block) for block in blocks]
+    drawn = tf.concat([rng.uniform(key, [BLOCK]) for key in keys], axis=0)
+    first = tf.cast(positions[0] % BLOCK, tf.int32)
+    return drawn[first : first + size] < 0.5
 
 
 def _gather(source: sources.Source, batch_size: int) -> Callable:

@@ -150,13 +150,16 @@ class Loop:
         end = min(end, self._total)
         results = collections.defaultdict(list)
         start, first_nimg = time.monotonic(), self.cur_nimg
-        retrace = 0.0
+        waited = retrace = 0.0
         while self.cur_nimg < end and not self.stopped_by:
             begins = self.growing.follow(self.step, self.cur_nimg)
             if begins:
                 self._begin_stage()
+            asked = time.monotonic()
+            batch = self._next_batch()
+            waited += time.monotonic() - asked
             before = sum(self._traced.values())
-            for name, value in self._step(self._next_batch()).items():
+            for name, value in self._step(batch).items():
                 results[name].append(value)
             seconds = sum(self._traced.values()) - before
             retrace += seconds
@@ -169,6 +172,7 @@ class Loop:
         seconds = time.monotonic() - start
         scalars["timing/sec_per_tick"] = seconds
         scalars["timing/sec_per_kimg"] = seconds / (self.cur_nimg - first_nimg) * 1000
+        scalars["timing/data_wait"] = waited / seconds  # part of the tick
         if retrace:
             scalars["timing/retrace"] = retrace
         self._look(tick, scalars | self.growing.progress, vectors)
