@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from test_commands import contents, fails, run
 
-from tfstylegan import cli, evaluate
+from tfstylegan import checkpoints, cli, evaluate
 from tfstylegan import config as config_lib
 from tfstylegan.networks import build, storage
 from tfstylegan.ops import library
@@ -122,8 +122,7 @@ def models(tmp_path_factory):
     }
     cur_nimg = tf.Variable(0, dtype=tf.int64)
     checkpoint = tf.train.Checkpoint(cur_nimg=cur_nimg, **fields)
-    folder = str(path / "run" / "checkpoints")
-    tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1).save()
+    checkpoints.write(checkpoint, path / "run" / "checkpoints", 0, keep=1)
     return path
 
 
@@ -135,6 +134,7 @@ def models(tmp_path_factory):
         ("directory", "config.json"),
         ("run", "checkpoints/*.index"),
         ("run", "checkpoints/*.data*"),
+        ("run", "checkpoints/*.json"),
         ("run", "data.json"),
     ],
 )

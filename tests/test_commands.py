@@ -129,7 +129,7 @@ def test_labels_of_a_folder_without_labels(tmp_path):
 def trained(path, config):
     """A workdir that looks as if a run had saved a checkpoint in it."""
     (path / "checkpoints").mkdir(parents=True)
-    (path / "checkpoints" / "checkpoint").write_text("")
+    (path / "checkpoints" / "ckpt-64000.json").write_text("{}")
     (path / "config.json").write_text(config.to_json())
     (path / "stats.jsonl").write_text('{"cur_nimg": 64000}\n')
     return path
@@ -170,7 +170,7 @@ def test_workdir_settings_that_may_change(tmp_path):
     config.generator.w_dim = 8
     with pytest.raises(ValueError, match="generator.w_dim=512, not 8"):
         workdir.check(path, config)
-    (path / "checkpoints" / "checkpoint").unlink()  # nothing to lose
+    (path / "checkpoints" / "ckpt-64000.json").unlink()  # nothing to lose
     workdir.check(path, config)
 
 

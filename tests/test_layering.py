@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 LEVELS = {
     **dict.fromkeys(["config", "config_checks", "fmaps", "rng"], 0),
-    "ops": 1,
+    **dict.fromkeys(["ops", "checkpoints"], 1),
     "layers": 2,
     **dict.fromkeys(["networks", "losses", "data", "augment"], 3),
     "sampling": 4,
@@ -30,7 +30,7 @@ BELOW_CONFIG = {("config", "config_checks"), ("config_checks", "fmaps")}
 CONFIG_READERS = {
     "cli",
     "saved_config",
-    "training.state",
+    "training.loop",
     "training.workdir",
     "networks.build",
     "networks.storage",

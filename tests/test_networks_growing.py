@@ -7,8 +7,8 @@ import oracles
 import pytest
 import tensorflow as tf
 
+from tfstylegan import checkpoints, export
 from tfstylegan import config as config_lib
-from tfstylegan import export
 from tfstylegan.networks import (
     adain_blocks,
     build,
@@ -349,7 +349,7 @@ def test_checkpoint_keeps_a_fade(networks, tmp_path):
         for name, field in storage.RUN_FIELDS.items()
     }
     checkpoint = tf.train.Checkpoint(cur_nimg=tf.Variable(7, dtype=tf.int64), **fields)
-    checkpoint.save(str(tmp_path / config_lib.CHECKPOINTS / "ckpt"))
+    checkpoints.write(checkpoint, tmp_path / config_lib.CHECKPOINTS, 7, keep=1)
     check_equal(storage.load_networks(tmp_path), networks)
 
 

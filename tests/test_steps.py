@@ -271,8 +271,8 @@ def test_checkpoint_restores_every_variable(tmp_path):
     for variable in variables(saved):
         values = random.uniform(1, 100, size=variable.shape)
         variable.assign(tf.cast(values, variable.dtype))
-    path = saved.checkpoint().save(str(tmp_path / "ckpt"))
-    restored.checkpoint().restore(path).assert_consumed()
+    path = saved.checkpoint().write(str(tmp_path / "ckpt"))
+    restored.checkpoint().read(path).assert_consumed()
     pairs = list(zip(variables(saved), variables(restored), strict=True))
     assert len(pairs) > 200
     for a, b in pairs:

@@ -72,7 +72,7 @@ def _train(config, path, source):
         logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file
     try:
         return run.run()
-    except loop.Diverged as error:
+    except (loop.Diverged, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -7,6 +7,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
+from tfstylegan import checkpoints
 from tfstylegan import config as config_lib
 from tfstylegan.networks import build
 
@@ -32,10 +33,12 @@ def load_networks(path):
     """
     path = pathlib.Path(path)
     config = config_lib.load(path)
-    newest = tf.train.latest_checkpoint(str(path / config_lib.CHECKPOINTS))
-    if newest:
+    folder = path / config_lib.CHECKPOINTS
+    newest = checkpoints.newest_sound(folder)
+    if newest is not None:
         run = json.loads((path / config_lib.DATA_FILE).read_text())
-        return _from_checkpoint(newest, config, run["label_dim"])
+        saved = checkpoints.path_of(folder, newest)
+        return _from_checkpoint(saved, config, run["label_dim"])
     files = {name: path / f"{name}.keras" for name in NAMES}
     if not any(file.is_file() for file in files.values()):
         raise ValueError(f"{path} holds neither a checkpoint nor a .keras file yet")
@@ -70,7 +73,7 @@ def variables_by_path(owner):
     return {variable.path: variable.value for variable in owner.variables}
 
 
-def _from_checkpoint(newest, config, label_dim):
+def _from_checkpoint(saved, config, label_dim):
     loaded = {
         "G": build.build_generator(config, label_dim),
         "D": build.build_discriminator(config, label_dim),
@@ -81,6 +84,6 @@ def _from_checkpoint(newest, config, label_dim):
         RUN_FIELDS[name]: variables_by_path(network) for name, network in loaded.items()
     }
     checkpoint = tf.train.Checkpoint(cur_nimg=cur_nimg, **fields)
-    status = checkpoint.restore(newest)
+    status = checkpoint.read(saved)
     status.assert_existing_objects_matched().expect_partial()
     return Networks(**loaded, config=config, cur_nimg=int(cur_nimg))

@@ -1,13 +1,16 @@
 """The outer loop: ticks of compiled steps, with what is due after each of them."""
 
 import collections
+import os
+import pathlib
 import signal
 import time
 
 import numpy as np
 from absl import logging
 
-from tfstylegan import ops
+from tfstylegan import checkpoints, ops
+from tfstylegan import config as config_lib
 from tfstylegan.data import pipeline
 from tfstylegan.networks import storage
 from tfstylegan.training import allocator, gallery, transfer
@@ -40,13 +43,13 @@ class Loop:
         label_dim = source.label_dim if config.data.labels else 0
         with strategy.scope():
             self.state = state_lib.create(config, label_dim)
-        self.manager = state_lib.manager(
-            self.state, workdir, config.train.keep_checkpoints
-        )
-        resumed = bool(self.manager.latest_checkpoint)
+        self.checkpoint = self.state.checkpoint()
+        self.checkpoints = pathlib.Path(workdir) / config_lib.CHECKPOINTS
+        newest = checkpoints.newest_sound(self.checkpoints)
+        resumed = newest is not None
         if resumed:
-            status = self.manager.checkpoint.restore(self.manager.latest_checkpoint)
-            status.assert_consumed()
+            path = checkpoints.path_of(self.checkpoints, newest)
+            self.checkpoint.read(path).assert_consumed()
         elif config.resume_from:
             transfer.take_over(self.state, config.resume_from)
         self.report = self.gallery = self._stream = None
@@ -55,6 +58,7 @@ class Loop:
         self._begin_stage()
         self.step = int(self.state.step.numpy())
         self.cur_nimg = int(self.state.cur_nimg.numpy())
+        self._saved = newest  # images seen at the last checkpoint, None without
         self.stopped_by = None
         self._handlers = {}
         self._announce()
@@ -220,7 +224,7 @@ class Loop:
         if over:
             return  # `_finish` does the rest
         if due(train.checkpoint_ticks):
-            self._save()
+            self._try_to_save()
         views = {self.gallery.pictures: train.image_ticks}
         views |= {self.gallery.metrics: train.metric_ticks}
         self._views([view for view, ticks in views.items() if due(ticks)])
@@ -233,18 +237,28 @@ class Loop:
     def _check_finite(self, scalars):
         for name, value in scalars.items():
             if not np.isfinite(value):
-                saved = int(self.state.cur_nimg.numpy())
+                saved = (self._saved or 0) / 1000
                 raise Diverged(
                     f"{name} is {value} at kimg {self.cur_nimg / 1000:g}; the newest "
-                    f"checkpoint in {self.workdir} is of kimg {saved / 1000:g}"
+                    f"checkpoint in {self.workdir} is of kimg {saved:g}"
                 )
 
     def _save(self):
-        if self.cur_nimg == int(self.state.cur_nimg.numpy()) and self.cur_nimg:
-            return  # saved already
+        """Writes a checkpoint unless this one is there; raises OSError."""
+        if self._saved == self.cur_nimg:
+            return
         self.state.step.assign(self.step)
         self.state.cur_nimg.assign(self.cur_nimg)
-        self.manager.save(checkpoint_number=self.cur_nimg)
+        keep = self.config.train.keep_checkpoints
+        checkpoints.write(self.checkpoint, self.checkpoints, self.cur_nimg, keep=keep)
+        self._saved = self.cur_nimg
+
+    def _try_to_save(self):
+        """As `_save`, but where it fails the run goes on: a later one may succeed."""
+        try:
+            self._save()
+        except OSError as error:
+            self.report.say(f"warning: {error}; training goes on without it")
 
     def _finish(self):
         """The last checkpoint, pictures, metrics and the model directory."""
@@ -259,15 +273,11 @@ class Loop:
 
     def _finished(self):
         """Whether the model directory, written last, is of the newest checkpoint."""
-        newest = self.manager.latest_checkpoint
         written = self.workdir / "model" / "config.json"
-        if not newest or not written.exists():
+        if self._saved != self.cur_nimg or not written.exists():
             return False
-        saved = (self.workdir / f"{newest}.index").stat().st_mtime
-        return (
-            self.cur_nimg == int(self.state.cur_nimg.numpy())
-            and written.stat().st_mtime >= saved
-        )
+        saved = f"{checkpoints.path_of(self.checkpoints, self._saved)}.json"
+        return written.stat().st_mtime >= os.stat(saved).st_mtime
 
 
 def _summary(results):

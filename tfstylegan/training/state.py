@@ -5,12 +5,10 @@ the two counters stand for them.
 """
 
 import dataclasses
-import pathlib
 
 import keras
 import tensorflow as tf
 
-from tfstylegan import config as config_lib
 from tfstylegan.networks import build, storage
 from tfstylegan.training import schedules
 
@@ -77,13 +75,3 @@ def _adam(name, network, optimizer, lr, interval):
     adam = keras.optimizers.Adam(lr, beta1, beta2, epsilon=optimizer.epsilon, name=name)
     adam.build(network.trainable_variables)
     return adam
-
-
-def manager(state, workdir, keep):
-    """The checkpoint manager of a run's workdir."""
-    return tf.train.CheckpointManager(
-        state.checkpoint(),
-        str(pathlib.Path(workdir) / config_lib.CHECKPOINTS),
-        max_to_keep=keep,
-        step_counter=state.cur_nimg,
-    )

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 
+from tfstylegan import checkpoints
 from tfstylegan import config as config_lib
 
 # What may differ when a run goes on: its length, what it writes, where the data lie
@@ -102,7 +103,7 @@ def _check_origin(path, origin):
 
 
 def _has_trained(path):
-    return (path / config_lib.CHECKPOINTS / "checkpoint").is_file()
+    return bool(checkpoints.numbers(path / config_lib.CHECKPOINTS))
 
 
 def _flat(node, prefix=""):
