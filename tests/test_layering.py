@@ -26,10 +26,12 @@ LEVELS = {
 BELOW_CONFIG = {("config", "config_checks"), ("config_checks", "fmaps")}
 # Everybody else takes plain keyword arguments. storage reads and writes config.json.
 # training.workdir compares the configuration with the one of an earlier start, and
-# training.state names the folder of the checkpoints.
+# training.loop names the folder of the checkpoints. interop.nvidia makes the
+# configuration of a checkpoint that comes without one.
 CONFIG_READERS = {
     "cli",
     "saved_config",
+    "interop.nvidia",
     "training.loop",
     "training.workdir",
     "networks.build",

@@ -46,12 +46,8 @@ def case(request, golden):
     name = request.param
     cfg = arrays["meta"]["cfgs"][name]
     g, d = networks_of(cfg, cfg["g_arch"], cfg["d_arch"])
-    weights = published.TorchWeights(arrays, f"{name}/weights/G_ema/")
-    weights.generator(g)
-    assert not weights.unused()
-    weights = published.TorchWeights(arrays, f"{name}/weights/D/")
-    weights.discriminator(d)
-    assert not weights.unused()
+    published.assign(g, arrays, f"{name}/weights/G_ema/")
+    published.assign(d, arrays, f"{name}/weights/D/")
     return {k: arrays[f"{name}/{k}"] for k in keys_of(arrays, name)}, cfg, g, d
 
 
@@ -127,7 +123,7 @@ def test_golden_w_avg_tracks_two_batches(golden):
     arrays = golden("networks_stylegan2")
     stored = {k: arrays[f"u32_skip/{k}"] for k in keys_of(arrays, "u32_skip")}
     g, _ = networks_of(arrays["meta"]["cfgs"]["u32_skip"], "skip", "skip")
-    published.TorchWeights(arrays, "u32_skip/weights/G/").generator(g)
+    published.assign(g, arrays, "u32_skip/weights/G/")
     assert np.array_equal(g.w_avg.numpy(), stored["w_avg_before"])
     for expected in ("w_avg_after1", "w_avg_after2"):
         g.track_w_avg(g.mapping(stored["z"]))
@@ -139,14 +135,8 @@ def test_golden_tensorflow_config_f(golden):
     stored = {k: arrays[f"sg2_f_u32/{k}"] for k in keys_of(arrays, "sg2_f_u32")}
     cfg = {"res": 32, "cb": 512, "cm": 64, "z_dim": 64, "w_dim": 64, "c_dim": 0}
     g, d = networks_of(cfg, "skip", "resnet", "stylegan2")
-    weights = published.torch_from_tensorflow(arrays, "sg2_f_u32/vars/Gs/")
-    weights = published.TorchWeights(weights, "")
-    weights.generator(g)
-    assert not weights.unused()
-    weights = published.torch_from_tensorflow(arrays, "sg2_f_u32/vars/D/")
-    weights = published.TorchWeights(weights, "")
-    weights.discriminator(d)
-    assert not weights.unused()
+    published.assign(g, arrays, "sg2_f_u32/vars/Gs/", "tensorflow")
+    published.assign(d, arrays, "sg2_f_u32/vars/D/", "tensorflow")
     for psi, cutoff, name in (
         (1, None, "psi1"),
         (0.7, None, "psi0.7"),

@@ -38,12 +38,8 @@ def case(request, golden):
     config.generator.w_dim = meta["G"]["dlatent_size"]
     g = build.build_generator(config.validate())
     d = build.build_discriminator(config)
-    weights = published.StyleGAN1Weights(arrays, f"{name}/vars/Gs/")
-    weights.generator(g)
-    assert not weights.unused()
-    weights = published.StyleGAN1Weights(arrays, f"{name}/vars/D/")
-    weights.discriminator(d)
-    assert not weights.unused()
+    published.assign(g, arrays, f"{name}/vars/Gs/", "tensorflow")
+    published.assign(d, arrays, f"{name}/vars/D/", "tensorflow")
     stored = {
         key[len(name) + 1 :]: value
         for key, value in arrays.items()

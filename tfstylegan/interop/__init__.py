@@ -1,0 +1,1 @@
+"""Files of other implementations: reading their checkpoints without running them."""
