@@ -1,6 +1,6 @@
 """Published variables of the golden files -> our networks."""
 
-from tfstylegan.interop import nvidia, torch_names
+from tfstylegan.interop import nvidia
 
 
 def assign(network, arrays, prefix, layout="torch"):
@@ -10,17 +10,3 @@ def assign(network, arrays, prefix, layout="torch"):
     """
     found = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
     nvidia.assign(network, found, layout, prefix)
-
-
-class TorchWeights:
-    """Assigns weights stored under stylegan2-ada-pytorch names, others left out."""
-
-    def __init__(self, arrays, prefix):
-        self.arrays, self.prefix = arrays, prefix
-
-    def generator(self, network):
-        names = {self.prefix + entry.name for entry in torch_names.entries(network)}
-        arrays = {name: self.arrays[name] for name in names if name in self.arrays}
-        assign(network, arrays, self.prefix)
-
-    discriminator = generator

@@ -38,9 +38,9 @@ def networks_with_weights(golden):
     weights = golden("networks_stylegan2")
     cfgs = weights["meta"]["cfgs"]
     g, _ = networks_golden.networks_of(cfgs["u32_skip"], "skip", "skip")
-    published.TorchWeights(weights, "u32_skip/weights/G/").generator(g)
+    published.assign(g, weights, "u32_skip/weights/G/")
     _, d = networks_golden.networks_of(cfgs["u32_resnet"], "resnet", "resnet")
-    published.TorchWeights(weights, "u32_resnet/weights/D/").discriminator(d)
+    published.assign(d, weights, "u32_resnet/weights/D/")
     return stored, cfgs, g, d
 
 
@@ -73,17 +73,17 @@ def expected_gradients(stored, phase, network, cfgs):
     grads = {k[len(prefix) :]: v for k, v in stored.items() if k.startswith(prefix)}
     if phase[0] == "D":
         _, carrier = networks_golden.networks_of(cfgs["u32_resnet"], "skip", "resnet")
-        published.TorchWeights(grads, "").discriminator(carrier)
+        published.assign(carrier, grads, "")
         return carrier
     carrier, _ = networks_golden.networks_of(cfgs["u32_skip"], "skip", "skip")
     grads["mapping.w_avg"] = np.zeros(64, np.float32)
     for i in (4, 8, 16, 32):
-        for conv in ("conv0", "conv1"):
+        for conv in ("conv0", "conv1")[i == 4 :]:
             grads[f"synthesis.b{i}.{conv}.noise_const"] = np.zeros([i, i], np.float32)
     for name, shape in cfgs["u32_skip"]["G_shapes"].items():
         # Without gradient: to_rgb's bias in path length, for one.
         grads.setdefault(name, np.zeros(shape, np.float32))
-    published.TorchWeights(grads, "").generator(carrier)
+    published.assign(carrier, grads, "")
     return carrier
 
 
