@@ -73,6 +73,7 @@ WRONG = [
     ("data.base_grid", (0, 4)),
     ("data.base_grid", (4, -4)),
     ("data.channels", 0),
+    ("data.max_images", -1),
     ("generator.architecture", "progressive"),
     ("generator.block", "stylegan2"),
     ("generator.styles", False),

@@ -111,7 +111,7 @@ def test_folder_on_demand_equals_in_memory(folder):
     cached = open_folder(folder, skip_corrupt=True)
     on_demand = open_folder(folder, skip_corrupt=True, cache_bytes=100)
     assert isinstance(cached, sources.ArraySource)
-    assert isinstance(on_demand, sources.FileSource)
+    assert isinstance(on_demand, sources.OnDemandSource)
     order = np.array([4, 0, 0, 3])
     np.testing.assert_array_equal(on_demand.images(order), cached.images(order))
     np.testing.assert_array_equal(on_demand.image(2), cached.image(2))
@@ -180,8 +180,13 @@ def test_bad_names_and_options_are_refused_in_one_sentence(tmp_path):
             open_folder(tmp_path / name)
         assert "--config.data.source" in str(error.value)
         assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match="channels must be 1 .* or 3 .*, got 4"):
-        open_folder(tmp_path, channels=4)
+    noise_image(4, 4).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="channels must be 1 .*, 3 .* or 4 .*, got 5"):
+        open_folder(tmp_path, channels=5)
+    with pytest.raises(ValueError, match="channels must be at least 1, got 0"):
+        open_folder(tmp_path, channels=0)
+    with pytest.raises(ValueError, match="max_images must be at least 0, got -1"):
+        open_folder(tmp_path, max_images=-1)
     with pytest.raises(ValueError, match="at least 1, got 0x4"):
         open_folder(tmp_path, height=0)
 

@@ -25,13 +25,14 @@ CHECKPOINTS = "checkpoints"
 class DataConfig:
     """What the networks learn from."""
 
-    source: str = "digits"  # "digits", or a folder of PNG and JPEG images
+    source: str = "digits"  # "digits", a path or KIND:PATH; see README.md
     resolution: int = 32  # image height in pixels
     base_grid: tuple[int, int] = (4, 4)  # height, width; doubled up to `resolution`
     channels: int = 3
     labels: bool = False  # train a class-conditional network
     mirror: bool = False  # flip half of the images left to right
     skip_corrupt: bool = False  # name and leave out unreadable images
+    max_images: int = 0  # the first ones only; 0 = all
 
     @property
     def doublings(self):

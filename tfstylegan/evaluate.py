@@ -65,6 +65,8 @@ def _open(path):
         height=height,
         width=width,
         channels=config.data.channels,
+        labels=config.data.labels,
+        max_images=0 if flags.FLAGS.data else config.data.max_images,
         skip_corrupt=config.data.skip_corrupt,
     )
     networks = cli.load_model(path)
@@ -111,7 +113,9 @@ def _define_flags():
         "metrics", ["pixel_frechet"], f"Of: {', '.join(config_lib.METRICS)}."
     )
     flags.DEFINE_string(
-        "data", None, "Real images; by default those that the model was trained on."
+        "data",
+        None,
+        "Real images, as config.data.source; by default what it was trained on.",
     )
     flags.DEFINE_integer(
         "num_images", None, "Generated images; by default as in training.", 2

@@ -45,6 +45,8 @@ def _open(path, config):
         height=height,
         width=width,
         channels=config.data.channels,
+        labels=config.data.labels,
+        max_images=config.data.max_images,
         skip_corrupt=config.data.skip_corrupt,
     )
     if config.data.labels and not source.label_dim:

@@ -1,21 +1,18 @@
-"""Sources of training images: the built-in digits, a folder of image files."""
+"""Sources of training images: a collection whose images are fitted to one shape."""
 
 import concurrent.futures
 import hashlib
 import os
-import pathlib
 from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 import tqdm
 from absl import logging
-from PIL import Image
 
-from tfstylegan.data import images
+from tfstylegan.data import collection, digits, finding, images
 
-ENDINGS = (".png", ".jpg", ".jpeg")
-PROGRESS_FROM = 1000  # files; fewer are read before a progress bar is of use
+PROGRESS_FROM = 1000  # images; fewer are read before a progress bar is of use
 
 
 class Source(Protocol):
@@ -64,35 +61,42 @@ class ArraySource:
         return self.pixels[indices]  # [len(indices), H, W, C]
 
 
-class FileSource:
-    """Image files decoded whenever they are asked for; no labels."""
+class OnDemandSource:
+    """Images of a collection, read and fitted whenever they are asked for.
+
+    `kept`, int [N]: which of them, in order.
+    """
 
     def __init__(
         self,
-        paths: list[pathlib.Path],
+        images_of: collection.Collection,
+        kept: np.ndarray,
         image_shape: tuple[int, int, int],
+        labels: np.ndarray,
         *,
         description: str,
         fingerprint: str,
     ):
-        self.paths = paths
         self.image_shape = image_shape
-        self.labels = np.zeros([len(paths), 0], np.float32)
-        self.label_dim = 0
+        self.labels = labels
+        self.label_dim = labels.shape[1]
         self.description = description
         self.fingerprint = fingerprint
+        self._collection = images_of
+        self._kept = kept
         self._pool = concurrent.futures.ThreadPoolExecutor(_workers())
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self._kept)
 
     def image(self, index: int) -> np.ndarray:
-        path = self.paths[index]
+        place = int(self._kept[index])
         try:
-            return _decode(path.read_bytes(), self.image_shape)
+            return _fit(self._collection.read(place), self.image_shape)
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"{path} could be read when training began and cannot be now: {error}"
+                f"{_where(self._collection, place)} could be read when training began "
+                f"and cannot be now: {error}"
             ) from error
 
     def images(self, indices: np.ndarray) -> np.ndarray:
@@ -105,6 +109,8 @@ def open_source(
     height: int,
     width: int,
     channels: int,
+    labels: bool = True,
+    max_images: int = 0,
     skip_corrupt: bool = False,
     cache_bytes: int = 1 << 30,
 ) -> Source:
@@ -112,131 +118,124 @@ def open_source(
 
     `"digits"`: the 1,797 handwritten digits that ship inside scikit-learn (8x8 grey,
     stretched to height x width with a bicubic filter), with one-hot labels [N, 10].
-    Anything else is a folder (`"./digits"` too): its PNG and JPEG files, sub-folders
-    included and hidden names left out, in the order of their names, without labels;
-    see `images.decode` for how any mode and size becomes uint8 [height, width,
-    channels]. Every file is decoded once here, so that a broken one is told before
-    training begins; the decoded images stay in memory where all of them fit into
-    `cache_bytes` and are decoded again on demand otherwise.
+    Anything else is a path or KIND:PATH, see `finding`; see `images.decode` and
+    `images.fit_pixels` for how any mode and size becomes uint8 [height, width,
+    channels]. Every image is read once here, so that a broken one is told before
+    training begins; the fitted images stay in memory where all of them fit into
+    `cache_bytes` and are read again on demand otherwise.
 
-    Raises ValueError for a folder that is missing or holds no image, and for files
-    that cannot be decoded unless `skip_corrupt`, which leaves them out and names each
-    of them in the log.
+    `max_images`: only the first ones of the order count; 0 = all. `labels` False leaves
+    labels unread; otherwise they are part of the fingerprint.
+
+    Raises ValueError for a name that means nothing, a collection without an image, and
+    images that cannot be read unless `skip_corrupt`, which leaves them out and names
+    each of them in the log.
     """
-    images.check_channels(channels)
-    if height < 1 or width < 1:
-        raise ValueError(f"height and width must be at least 1, got {height}x{width}.")
     shape = (height, width, channels)
+    if min(height, width) < 1:
+        raise ValueError(f"height and width must be at least 1, got {height}x{width}.")
+    if channels < 1:
+        raise ValueError(f"channels must be at least 1, got {channels!r}.")
+    if max_images < 0:
+        raise ValueError(f"max_images must be at least 0, got {max_images!r}.")
     if name == "digits":
-        return _open_digits(shape)
-    return _open_folder(name, shape, skip_corrupt=skip_corrupt, cache_bytes=cache_bytes)
+        return _open_digits(shape, labels=labels, max_images=max_images)
+    images_of = finding.open_collection(
+        name, height=height, width=width, labels=labels, skip_corrupt=skip_corrupt
+    )
+    if not labels:
+        images_of.labels = collection.no_labels(len(images_of))
+    count = min(len(images_of), max_images or len(images_of))
+    if not count:
+        raise ValueError(f"data source {name!r} holds no image.")
+    return _open(images_of, count, shape, skip_corrupt, cache_bytes)
 
 
-def _open_digits(shape: tuple[int, int, int]) -> ArraySource:
-    from sklearn import datasets  # a second's import that a folder does not need
-
-    height, width, channels = shape
-    digits = datasets.load_digits()
-    pixels = np.empty([len(digits.images), *shape], np.uint8)  # [N, H, W, C]
-    for i, ink in enumerate(digits.images):  # float64 [8, 8] in 0..16
-        image = Image.fromarray(np.float32(ink * (255 / 16)))
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-        pixels[i] = np.clip(np.rint(image), 0, 255)[..., np.newaxis]  # grey, tiled to C
+def _open_digits(
+    shape: tuple[int, int, int], *, labels: bool, max_images: int
+) -> ArraySource:
+    pixels, classes = digits.load(*shape)
+    pixels = pixels[: max_images or None]
+    classes = classes[: len(pixels)]
+    if not labels:
+        classes = collection.no_labels(len(pixels))
     return ArraySource(
         pixels,
-        np.eye(10, dtype=np.float32)[digits.target],
-        description=f"digits: {len(pixels)} images {_shape_text(shape)}, 10 labels",
+        classes,
+        description=_describe("digits", classes, shape),
         fingerprint=hashlib.sha256(pixels.tobytes()).hexdigest(),
     )
 
 
-def _open_folder(
-    name: str, shape: tuple[int, int, int], *, skip_corrupt: bool, cache_bytes: int
+def _open(
+    images_of: collection.Collection,
+    count: int,
+    shape: tuple[int, int, int],
+    skip_corrupt: bool,
+    cache_bytes: int,
 ) -> Source:
-    folder = pathlib.Path(name).expanduser()
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise ValueError(
-            f'data source {name!r} {what}; expected "digits" or a folder of PNG/JPEG '
-            "images (--config.data.source)."
-        )
-    paths = sorted(_image_files(folder), key=lambda path: _relative(path, folder))
-    if not paths:
-        raise ValueError(
-            f"data source {name!r} holds no image: expected files that end in "
-            f"{', '.join(ENDINGS)}, in the folder or below it (--config.data.source)."
-        )
-    kept = np.zeros([len(paths)], bool)
-    corrupt = []  # (path, reason)
-    cached = len(paths) * int(np.prod(shape)) <= cache_bytes
-    pixels = np.empty([len(paths), *shape], np.uint8) if cached else None
+    """Reads the first `count` images of a collection once, keeps or forgets them."""
+    kept = np.zeros([count], bool)
+    corrupt = []  # (index, reason)
+    cached = count * int(np.prod(shape)) <= cache_bytes
+    pixels = np.empty([count, *shape], np.uint8) if cached else None
     content = hashlib.sha256()
-    for i, (path, result) in enumerate(_decode_all(paths, shape)):
+    for i, result in enumerate(_read_all(images_of, count, shape)):
         if isinstance(result, Exception):
-            corrupt.append((path, result))
+            corrupt.append((i, result))
             continue
         image, digest = result
         kept[i] = True
-        content.update(_relative(path, folder).encode(errors="surrogateescape") + b"\0")
-        content.update(digest)
+        name = images_of.names[i].encode(errors="surrogateescape")
+        content.update(name + b"\0" + digest)
         if cached:
             pixels[i] = image
-    _report_corrupt(name, corrupt, len(paths), skip_corrupt=skip_corrupt)
-    text = f"folder {name}: {kept.sum()} images {_shape_text(shape)}, no labels"
+    _report_corrupt(images_of, corrupt, count, skip_corrupt=skip_corrupt)
+    labels = images_of.labels[:count][kept]
+    if labels.shape[1]:
+        content.update(labels.tobytes())
+    text = _describe(images_of.description, labels, shape)
     about = {"description": text, "fingerprint": content.hexdigest()}
-    if not cached:
-        readable = [path for path, keep in zip(paths, kept, strict=True) if keep]
-        return FileSource(readable, shape, **about)
-    pixels = pixels if kept.all() else pixels[kept]
-    return ArraySource(pixels, np.zeros([len(pixels), 0], np.float32), **about)
+    if cached:
+        return ArraySource(pixels if kept.all() else pixels[kept], labels, **about)
+    return OnDemandSource(images_of, np.flatnonzero(kept), shape, labels, **about)
 
 
-def _image_files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Image files in and below `folder`; linked folders are followed, once each."""
+def _read_all(
+    images_of: collection.Collection, count: int, shape: tuple[int, int, int]
+) -> Iterator:
+    """Yields (pixels, digest of what was read) or the exception, in order."""
 
-    def refuse(error):
-        raise ValueError(f"cannot list folder {error.filename}: {error.strerror}.")
-
-    seen = set()
-    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        if os.path.realpath(parent) in seen:
-            folders.clear()  # a link that leads back
-            continue
-        seen.add(os.path.realpath(parent))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if name.lower().endswith(ENDINGS) and not name.startswith("."):
-                yield pathlib.Path(parent, name)
-
-
-def _decode_all(paths: list[pathlib.Path], shape: tuple[int, int, int]) -> Iterator:
-    """Yields (path, (pixels, SHA-256 of the file) or the exception), in order."""
-
-    def read(path):
+    def read(index):
         try:
-            data = path.read_bytes()
-            return _decode(data, shape), hashlib.sha256(data).digest()
+            data = images_of.read(index)
+            return _fit(data, shape), _digest(data)
         except (OSError, ValueError) as error:
             return error
 
-    few = len(paths) <= PROGRESS_FROM
+    few = count <= PROGRESS_FROM
     with (  # threads suffice: Pillow frees the GIL while it decodes
         concurrent.futures.ThreadPoolExecutor(_workers()) as pool,
-        tqdm.tqdm(total=len(paths), desc="reading images", disable=few) as progress,
+        tqdm.tqdm(total=count, desc="reading images", disable=few) as progress,
     ):
-        for first in range(0, len(paths), PROGRESS_FROM):  # bounds what is in flight
-            chunk = paths[first : first + PROGRESS_FROM]
-            for path, result in zip(chunk, pool.map(read, chunk), strict=True):
+        for first in range(0, count, PROGRESS_FROM):  # bounds what is in flight
+            for result in pool.map(
+                read, range(first, min(first + PROGRESS_FROM, count))
+            ):
                 progress.update()
-                yield path, result
+                yield result
 
 
 def _report_corrupt(
-    name: str, corrupt: list[tuple], total: int, *, skip_corrupt: bool
+    images_of: collection.Collection,
+    corrupt: list[tuple],
+    total: int,
+    *,
+    skip_corrupt: bool,
 ) -> None:
     if not corrupt:
         return
-    path, reason = corrupt[0]
+    index, reason = corrupt[0]
     if not skip_corrupt or len(corrupt) == total:
         remedy = (
             "none is left to train on"
@@ -245,25 +244,41 @@ def _report_corrupt(
             "leave them out"
         )
         raise ValueError(
-            f"{len(corrupt)} of {total} images in {name!r} cannot be read, the first "
-            f"is {path} ({reason}); {remedy}."
+            f"{len(corrupt)} of {total} images in {images_of.root!r} cannot be read, "
+            f"the first is {_where(images_of, index)} ({reason}); {remedy}."
         )
-    for path, reason in corrupt:
-        logging.warning("skipping corrupt image %s (%s)", path, reason)
-    logging.warning("skipped %d of %d images in %s", len(corrupt), total, name)
+    for index, reason in corrupt:
+        logging.warning(
+            "skipping corrupt image %s (%s)", _where(images_of, index), reason
+        )
+    logging.warning(
+        "skipped %d of %d images in %s", len(corrupt), total, images_of.root
+    )
 
 
-def _decode(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+def _fit(data: bytes | np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    fit = images.fit_pixels if isinstance(data, np.ndarray) else images.decode
     height, width, channels = shape
-    return images.decode(data, height=height, width=width, channels=channels)
+    return fit(data, height=height, width=width, channels=channels)
 
 
-def _relative(path: pathlib.Path, folder: pathlib.Path) -> str:
-    return path.relative_to(folder).as_posix()
+def _digest(data: bytes | np.ndarray) -> bytes:
+    digest = hashlib.sha256()
+    if isinstance(data, np.ndarray):
+        digest.update(f"{data.dtype} {data.shape} ".encode())
+        data = np.ascontiguousarray(data)
+    digest.update(data)
+    return digest.digest()
 
 
-def _shape_text(shape: tuple[int, int, int]) -> str:
-    return "x".join(map(str, shape))
+def _where(images_of: collection.Collection, index: int) -> str:
+    return os.path.join(images_of.root, images_of.names[index])
+
+
+def _describe(what: str, labels: np.ndarray, shape: tuple[int, int, int]) -> str:
+    size = "x".join(map(str, shape))
+    text = f"{labels.shape[1] or 'no'} labels"
+    return f"{what}: {len(labels)} images {size}, {text}"
 
 
 def _workers() -> int:
