@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from refusals import RNG, encoded, noise, refused, skipped
 
-from tfstylegan.data import zip_file
+from tfstylegan.data.formats import zip_file
 
 # Zip files.
 

@@ -4,7 +4,8 @@ import numpy as np
 from PIL import Image
 from refusals import encoded, noise, refused, skipped
 
-from tfstylegan.data import crops, finding, images, sources
+from tfstylegan.data import finding, images, sources
+from tfstylegan.data.formats import crops
 
 
 def test_crops_are_parts_of_the_photographs(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from test_commands import ROOT, contents, fails, run
 
-from tfstylegan.data import records
+from tfstylegan.data.tfrecords import records
 
 TOOL = "tools/dataset_tool.py"
 

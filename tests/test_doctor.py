@@ -11,7 +11,9 @@ import pytest
 from PIL import Image, ImageCms
 from test_commands import ROOT, fails, run
 
-from tfstylegan.data import collection, doctor, folder, images, records, similar
+from tfstylegan.data import collection, doctor, images, similar
+from tfstylegan.data.formats import folder
+from tfstylegan.data.tfrecords import records
 
 TOOL = str(ROOT / "tools/dataset_tool.py")
 

@@ -10,15 +10,9 @@ import tensorflow as tf
 from PIL import Image
 from test_commands import contents
 
-from tfstylegan.data import (
-    collection,
-    folder,
-    images,
-    recipe,
-    record_job,
-    record_writer,
-    records,
-)
+from tfstylegan.data import collection, images, recipe
+from tfstylegan.data.formats import folder
+from tfstylegan.data.tfrecords import record_job, record_writer, records
 
 
 def noise(*shape, seed=0):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfstylegan.data import crc32c, tfrecord_file
+from tfstylegan.data.tfrecords import crc32c, tfrecord_file
 
 RNG = np.random.RandomState(0)
 # Around every lane length and the lengths at which another one is chosen.

@@ -14,7 +14,8 @@ import dataset_create
 from absl import flags
 
 from tfstylegan import cli
-from tfstylegan.data import doctor, parallel, shard_file, similar
+from tfstylegan.data import doctor, parallel, similar
+from tfstylegan.data.tfrecords import shard_file
 
 flags.disclaim_key_flags()
 ARGUMENTS = ("S",)

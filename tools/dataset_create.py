@@ -12,16 +12,10 @@ import numpy as np
 from absl import flags
 
 from tfstylegan import cli
-from tfstylegan.data import (
-    collection,
-    dataset_json,
-    digits,
-    finding,
-    parallel,
-    record_job,
-    record_writer,
-)
+from tfstylegan.data import collection, finding, parallel
 from tfstylegan.data import recipe as recipe_lib
+from tfstylegan.data.formats import dataset_json, digits
+from tfstylegan.data.tfrecords import record_job, record_writer
 
 flags.disclaim_key_flags()  # --helpshort lists them with the tool
 ARGUMENTS = ()

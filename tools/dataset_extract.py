@@ -13,7 +13,9 @@ import dataset_create
 from absl import flags
 
 from tfstylegan import cli
-from tfstylegan.data import dataset_json, parallel, recipe, record_job
+from tfstylegan.data import parallel, recipe
+from tfstylegan.data.formats import dataset_json
+from tfstylegan.data.tfrecords import record_job
 
 flags.disclaim_key_flags()
 ARGUMENTS = ()

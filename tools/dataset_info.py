@@ -4,7 +4,7 @@ import pathlib
 
 from absl import flags
 
-from tfstylegan.data import records
+from tfstylegan.data.tfrecords import records
 
 flags.disclaim_key_flags()
 ARGUMENTS = ("D",)

@@ -4,19 +4,19 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from tfstylegan.data import (
+from tfstylegan.data import collection
+from tfstylegan.data.formats import (
     cifar,
-    collection,
     crops,
     folder,
     lmdb_file,
     mnist,
     nvidia_records,
-    records,
     svhn,
     tfds_data,
     zip_file,
 )
+from tfstylegan.data.tfrecords import records
 
 KINDS = ("mnist", "cifar10", "cifar100", "svhn", "lsun", "lmdb", "crops", "tfds")
 EXPECTED = (

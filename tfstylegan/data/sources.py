@@ -10,7 +10,8 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from tfstylegan.data import collection, digits, finding, images
+from tfstylegan.data import collection, finding, images
+from tfstylegan.data.formats import digits
 
 PROGRESS_FROM = 1000  # images; fewer are read before a progress bar is of use
 

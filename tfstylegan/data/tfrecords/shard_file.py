@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from tfstylegan.data import crc32c, example, records, tfrecord_file
+from tfstylegan.data.tfrecords import crc32c, example, records, tfrecord_file
 
 PARTIAL = ".unfinished"  # how the names of files end that are being written
 

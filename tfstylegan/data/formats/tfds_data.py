@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tfstylegan.data import collection, tfrecord_file
+from tfstylegan.data import collection
+from tfstylegan.data.tfrecords import tfrecord_file
 
 
 class TfdsData:

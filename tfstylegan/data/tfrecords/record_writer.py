@@ -16,8 +16,9 @@ import os
 import pathlib
 import shutil
 
-from tfstylegan.data import example, parallel, record_job, records, shard_file
+from tfstylegan.data import parallel
 from tfstylegan.data import recipe as recipe_lib
+from tfstylegan.data.tfrecords import example, record_job, records, shard_file
 
 SETTINGS = "settings.json"  # of the unfinished folder
 

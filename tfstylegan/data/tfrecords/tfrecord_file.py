@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from tfstylegan.data import collection, crc32c
+from tfstylegan.data import collection
+from tfstylegan.data.tfrecords import crc32c
 
 HEADER = struct.Struct("<QI")
 FOOTER = struct.Struct("<I")

@@ -10,7 +10,8 @@ import re
 
 import numpy as np
 
-from tfstylegan.data import collection, tfrecord_file
+from tfstylegan.data import collection
+from tfstylegan.data.tfrecords import tfrecord_file
 
 PATTERN = re.compile(r"(.+)-r(\d\d)\.tfrecords")
 

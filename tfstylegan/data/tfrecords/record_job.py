@@ -10,8 +10,9 @@ import numpy as np
 import PIL
 
 from tfstylegan import __version__
-from tfstylegan.data import parallel, records
+from tfstylegan.data import parallel
 from tfstylegan.data import recipe as recipe_lib
+from tfstylegan.data.tfrecords import records
 
 IMAGES_A_SHARD = 1024  # by default
 SIZES_TOLD = 5

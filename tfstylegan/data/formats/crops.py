@@ -7,7 +7,8 @@ import threading
 import numpy as np
 from absl import logging
 
-from tfstylegan.data import collection, folder, images
+from tfstylegan.data import collection, images
+from tfstylegan.data.formats import folder
 
 SEED = 0  # of the places
 PHOTOS_HELD = 2  # decoded, for crops that are read one after the other

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from absl import logging
 
-from tfstylegan.data import collection, dataset_json
+from tfstylegan.data import collection
+from tfstylegan.data.formats import dataset_json
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}

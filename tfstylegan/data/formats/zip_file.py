@@ -8,7 +8,8 @@ import zlib
 import numpy as np
 from absl import logging
 
-from tfstylegan.data import collection, dataset_json, folder
+from tfstylegan.data import collection
+from tfstylegan.data.formats import dataset_json, folder
 
 
 class ZipFile:

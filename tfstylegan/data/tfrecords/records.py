@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfstylegan.data import collection, crc32c, example, tfrecord_file
+from tfstylegan.data import collection
+from tfstylegan.data.tfrecords import crc32c, example, tfrecord_file
 
 MANIFEST = "manifest.json"
 FORMAT = "tfstylegan dataset"

@@ -1,0 +1,1 @@
+"""Collections, one file a format; `finding` knows which is meant."""
