@@ -241,7 +241,7 @@ def test_interrupted(tmp_path, photos, undisturbed):
     )
     time.sleep(undisturbed[1] * 0.6)
     os.killpg(process.pid, 2)  # what Ctrl-C does
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=120)
     if process.returncode:  # else it was faster
         assert "Traceback" not in told and "error: interrupted" in told
         assert not (tmp_path / "d").exists()
