@@ -7,7 +7,7 @@ followed by the same command: SIGKILL and SIGTERM at random moments, checkpoints
 full disk cuts off, and, after a kill, a newest checkpoint that is truncated, has a bit
 flipped or lacks a file. Every damage has to be named, every start has to go on from the
 newest sound checkpoint, and in the end every variable has to equal that of the
-undisturbed run, bit for bit. Prints what happened; exit code 1 where something is wrong.
+undisturbed run, bit for bit. Prints what happened; exit code 1 where it went wrong.
 """
 
 import collections
