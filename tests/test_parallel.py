@@ -3,6 +3,9 @@
 import functools
 import operator
 import os
+import signal
+import threading
+import time
 
 import pytest
 
@@ -47,3 +50,22 @@ def test_what_goes_wrong_in_a_worker_is_told(setup, error, message):
 def test_workers_must_be_some():
     with pytest.raises(ValueError, match="at least 1, got 0"):
         mapped(operator.sub, range(3), os.getpid, workers=0)
+
+
+def test_an_interrupt_waits_until_a_process_has_been_started():
+    """Also one that another thread of this process takes."""
+    over = threading.Event()
+    other = threading.Thread(target=over.wait, daemon=True)
+    other.start()
+    finished = []
+    with pytest.raises(KeyboardInterrupt):
+        with parallel._interrupts_held():
+            signal.pthread_kill(other.ident, signal.SIGINT)
+            time.sleep(0.05)
+            finished.append(True)
+    over.set()
+    assert finished
+    with parallel._interrupts_held():
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert signal.SIGINT in blocked
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

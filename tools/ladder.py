@@ -101,7 +101,7 @@ def train(name, kimg, workdir):
     preset = config_lib.preset_path(name)
     command = [sys.executable, "-m", "tfstylegan.train", f"--config={preset}"]
     command += [f"--workdir={workdir.resolve()}", *small(name, kimg)[1]]
-    done = subprocess.run(command, cwd=ROOT, check=False)
+    done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False)
     if done.returncode:
         sys.exit(f"error: training {name} ended with status {done.returncode}")
     lines = map(json.loads, (workdir / "stats.jsonl").read_text().splitlines())

@@ -71,7 +71,7 @@ def _by_workers(function, items, setup, workers):
     try:
         pending = collections.deque()
         for first in range(0, len(items), CHUNK):
-            with _interrupts_blocked():  # processes start here and inherit that
+            with _interrupts_held():  # processes start here and inherit that
                 pending.append(pool.submit(_work, items[first : first + CHUNK]))
             if len(pending) >= AHEAD * workers:
                 yield from pending.popleft().result()
@@ -87,13 +87,26 @@ def _by_workers(function, items, setup, workers):
 
 
 @contextlib.contextmanager
-def _interrupts_blocked():
-    """Leaves Ctrl-C to this process, even while the others are starting."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _interrupts_held():
+    """Ctrl-C waits while processes are being started, and is for this one alone.
+
+    The mask is what they inherit. It does not keep the signal from other threads of
+    this process, for which Python would interrupt the main one half-way through the
+    pool's bookkeeping: a worker that it does not know of is waited for for ever (seen).
+    """
+    came = []
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main:
+        handler = signal.signal(signal.SIGINT, lambda *call: came.append(call))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 _WORKER = {}
