@@ -114,6 +114,8 @@ WRONG = [
     ("discriminator.mbstd_num_features", 0),
     ("discriminator.mbstd_num_features", 3),
     ("discriminator.mbstd_num_features", 1024),
+    ("discriminator.freeze_layers", -1),
+    ("discriminator.freeze_layers", 8),
     ("loss.r1_gamma", -1.0),
     ("loss.r1_gamma", NAN),
     ("loss.g_loss", "hinge"),
@@ -162,6 +164,14 @@ WRONG = [
     ("growing.lr", ((1024, 0.0),)),
     ("growing.lr", ((1024, INF),)),
     ("growing.tick_kimg", ((32, 0.03),)),
+    ("augment.mode", "on"),
+    ("augment.preset", "bcg"),
+    ("augment.p", -0.1),
+    ("augment.p", NAN),
+    ("augment.target", 1.0),
+    ("augment.target", NAN),
+    ("augment.kimg", 0.0),
+    ("augment.interval", 0),
 ]
 
 
@@ -227,6 +237,19 @@ def test_tables_hold_pairs_of_their_types():
         with pytest.raises(ValueError, match="config.growing.batch_size must be tuple"):
             changed("growing.batch_size", value).validate()
     changed("growing.lr", ((128, 1), (4096, 0.003))).validate()
+
+
+@pytest.mark.parametrize("preset", ["color", "bgc", "bgcfnc"])
+def test_colours_are_augmented_where_there_are_colours(preset):
+    config = changed("data.channels", 2)
+    config.augment.preset = preset
+    config.validate()
+    config.augment.mode = "fixed"
+    match = f"augment.preset must not change colours .* 2; got {preset!r}"
+    with pytest.raises(ValueError, match=match):
+        config.validate()
+    config.augment.preset = "cutout"
+    config.validate()
 
 
 def stylegan_config():

@@ -105,6 +105,8 @@ class DiscriminatorConfig:
     mbstd_group_size: int = 4  # samples a minibatch-stddev group; 0 switches it off
     mbstd_num_features: int = 1  # divides the maps of the coarsest level
     spectral_norm: bool = False  # of every kernel but those that project labels
+    # From the image on, that do not train: from_rgb, then two a level (Freeze-D).
+    freeze_layers: int = 0
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -174,6 +176,19 @@ class GrowingConfig:
     tick_kimg: tuple[tuple[int, float], ...] = ()  # overrides train.tick_kimg
 
 
+@dataclasses.dataclass(kw_only=True, slots=True)
+class AugmentConfig:
+    """Augmentation of everything that D sees (Karras et al. 2020)."""
+
+    mode: str = "none"  # none; fixed: always p; adaptive: p follows D's overfitting
+    # blit, geom, color, filter, noise, cutout; or several: bg, bgc, ..., bgcfnc
+    preset: str = "bgc"
+    p: float = 0.0  # probability of each transformation; where adaptive, at the start
+    target: float = 0.6  # of the mean sign of D's logits of real images
+    kimg: float = 500.0  # in which p moves by 1; 100 with resume_from
+    interval: int = 4  # training steps between moves of p
+
+
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class AtResolution:
     """What a run does while it trains at one resolution."""
@@ -199,6 +214,7 @@ class Config:
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     growing: GrowingConfig = dataclasses.field(default_factory=GrowingConfig)
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
 
     @property
     def resolutions(self):

@@ -20,6 +20,9 @@ G_CONDITIONINGS = (*D_CONDITIONINGS, "progan")
 METRICS = ("pixel_frechet",)
 G_LOSSES = ("nonsaturating", "saturating", "wasserstein")
 D_LOSSES = ("logistic", "wasserstein", "hinge")
+AUGMENT_MODES = ("none", "fixed", "adaptive")
+AUGMENT_PRESETS = ("blit", "geom", "color", "filter", "noise", "cutout")
+AUGMENT_PRESETS += ("bg", "bgc", "bgcf", "bgcfn", "bgcfnc")
 
 
 def check(config):
@@ -34,6 +37,7 @@ def check(config):
     _train(config)
     _growing(config)
     _batch_sizes(config)
+    _augment(config)
 
 
 def fail(path, requirement, value):
@@ -164,6 +168,10 @@ def _discriminator(config):
     _network(config, "discriminator", D_BLOCKS, D_CONDITIONINGS)
     _at_least(config, 1, "discriminator.mbstd_num_features")
     _at_least(config, 0, "discriminator.mbstd_group_size")
+    most = 1 + 2 * config.data.doublings
+    good = 0 <= discriminator.freeze_layers <= most
+    requirement = f"must lie in [0, {most}]: from_rgb and two layers of each level"
+    _require(config, "discriminator.freeze_layers", good, requirement)
     width = fmaps.at_level(
         0,
         fmap_base=discriminator.fmap_base,
@@ -264,3 +272,18 @@ def _batch_sizes(config):
         requirement = f"must be at least one batch, {batch}.batch_size / 1000 = "
         good = round(now.tick_kimg * 1000) >= size
         _require(config, f"{tick}.tick_kimg", good, f"{requirement}{size / 1000}{at}")
+
+
+def _augment(config):
+    augment = config.augment
+    _one_of(config, "augment.mode", AUGMENT_MODES)
+    _one_of(config, "augment.preset", AUGMENT_PRESETS)
+    _at_least(config, 0, "augment.p")
+    good = -1 < augment.target < 1
+    _require(config, "augment.target", good, "must lie between -1 and 1")
+    _positive(config, "augment.kimg")
+    _at_least(config, 1, "augment.interval")
+    colours = augment.preset == "color" or augment.preset.startswith("bgc")
+    good = augment.mode == "none" or not colours or config.data.channels in (1, 3)
+    requirement = f"must not change colours with data.channels {config.data.channels}"
+    _require(config, "augment.preset", good, requirement)

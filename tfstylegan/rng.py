@@ -31,6 +31,11 @@ def seed(base_seed, stream, *counters):
     return key  # [2]
 
 
+def fold(key, name):
+    """Stateless seed, int32 [2], of the part of `key`'s numbers that `name` names."""
+    return tf.random.fold_in(key, zlib.crc32(name.encode()) >> 1)
+
+
 def fresh_seed():
     """A seed that differs at every call, inside graphs too; for interactive use."""
     return tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)

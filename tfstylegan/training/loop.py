@@ -179,7 +179,10 @@ class Loop:
         scalars["timing/data_wait"] = waited / seconds  # part of the tick
         if retrace:
             scalars["timing/retrace"] = retrace
-        self._look(tick, scalars | self.growing.progress, vectors)
+        scalars |= self.growing.progress
+        if self.state.augment:
+            scalars |= self.state.augment.progress
+        self._look(tick, scalars, vectors)
 
     def _next_batch(self):
         """The next images of the stream, as many as this stage has in a batch."""

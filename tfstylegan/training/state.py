@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfstylegan.networks import build, storage
-from tfstylegan.training import schedules
+from tfstylegan.training import adaptive, freezing, schedules
 
 
 @dataclasses.dataclass
@@ -25,12 +25,15 @@ class State:
     pl_mean: tf.Variable  # running mean of the path length
     step: tf.Variable  # training steps done
     cur_nimg: tf.Variable  # real images seen
+    augment: adaptive.Controller | None = None  # where D sees augmented images
 
     def checkpoint(self):
         """A checkpoint of everything; its keys are the field names."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        if self.augment is None:
+            del fields["augment"]
         for name, field in fields.items():
-            if not isinstance(field, tf.Variable):
+            if not isinstance(field, (tf.Variable, adaptive.Controller)):
                 fields[name] = storage.variables_by_path(field)
         return tf.train.Checkpoint(**fields)
 
@@ -42,6 +45,7 @@ def create(config, label_dim):
     """
     g = build.build_generator(config, label_dim)
     d = build.build_discriminator(config, label_dim)
+    freezing.freeze(d, config.discriminator.freeze_layers)
     g_ema = build.build_generator(config, label_dim)  # same seed: the same start
     g_interval, d_interval = lazy_intervals(config.loss)
     optimizer = config.optimizer
@@ -56,6 +60,7 @@ def create(config, label_dim):
         ),
         step=tf.Variable(0, dtype=tf.int64, trainable=False),
         cur_nimg=tf.Variable(0, dtype=tf.int64, trainable=False),
+        augment=adaptive.create(config.augment),
     )
 
 

@@ -6,13 +6,17 @@ as long as a replica has the samples of a whole minibatch-stddev group (these ar
 apart as well).
 
 A network is called with training=True in the steps that train it: spectral norms move.
+
+With `config.augment` D sees augmented images only: real and generated ones, in every
+loss and penalty. Gradients with respect to images are of those before augmentation.
 """
 
 import contextlib
+import itertools
 
 import tensorflow as tf
 
-from tfstylegan import losses, rng
+from tfstylegan import augment, losses, rng
 from tfstylegan.data import pipeline
 from tfstylegan.networks import generator
 from tfstylegan.training import ema as ema_lib
@@ -64,6 +68,15 @@ class Steps:
         self.batch_size = batch_size or config.train.batch_size
         self.stage = stage
         self.pl_batch_size = self.batch_size // config.loss.pl_batch_shrink
+        self.augment = None
+        if config.augment.mode != "none":
+            height, width = config.data.image_size
+            self.augment = augment.Augment(
+                height=height,
+                width=width,
+                channels=config.data.channels,
+                preset=config.augment.preset,
+            )
 
     @tf.function
     def g_main(self, labels, step):
@@ -78,7 +91,11 @@ class Steps:
     @tf.function
     def d_main(self, images, labels, step):
         """Adversarial loss of D; images uint8 [B, H, W, C]."""
-        return self._run(self._d_main, images, labels, step)
+        told = self._run(self._d_main, images, labels, step)
+        if self.augment:
+            sign = told["logits/real_sign"]
+            self.state.augment.observe(sign, self.batch_size, step)
+        return told
 
     @tf.function
     def d_reg(self, images, labels, step=None):
@@ -144,7 +161,8 @@ class Steps:
         told = {}
         with _tape(state.g) as tape:
             images, ws = self._fake("g_main", step, labels, training=True)
-            logits = state.d(images, self._condition(labels))
+            discriminate = self._discriminator("g_main", step, labels)
+            logits = discriminate(images)
             value = objectives.generator_loss(loss, logits)  # [n]
             total = tf.reduce_sum(value) / self.batch_size
             if loss.pl_weight and not loss.lazy:
@@ -188,17 +206,17 @@ class Steps:
 
     def _d_main(self, images, labels, step):
         state, loss = self.state, self.config.loss
-        condition = self._condition(labels)
+        discriminate = self._discriminator("d_main", step, labels, training=True)
         fake, ws = self._fake("d_main", step, labels)
         state.g.track_w_avg(ws)
         real = self._real(images)
         total, logits, told = 0.0, {}, {}
         with _tape(state.d) as tape:
             if not loss.lazy:
-                total, logits, told = self._d_penalties(real, fake, condition, step)
+                total, logits, told = self._d_penalties(discriminate, real, fake, step)
             for name, x in {"fake": fake, "real": real}.items():
                 if name not in logits:
-                    logits[name] = state.d(x, condition, training=True)  # [n, 1]
+                    logits[name] = discriminate(x)  # [n, 1]
             value = objectives.discriminator_loss(loss, logits["real"], logits["fake"])
             total += tf.reduce_sum(value) / self.batch_size
         self._apply(state.d_optimizer, tape, total, state.d)
@@ -218,21 +236,18 @@ class Steps:
             state.g.track_w_avg(ws)
         real = self._real(images)
         with _tape(state.d) as tape:
-            condition = self._condition(labels)
-            total, _, told = self._d_penalties(real, fake, condition, step)
+            discriminate = self._discriminator("d_reg", step, labels, training=True)
+            total, _, told = self._d_penalties(discriminate, real, fake, step)
             total *= self.config.loss.r1_interval
         self._apply(state.d_optimizer, tape, total, state.d)
         return told
 
-    def _d_penalties(self, real, fake, condition, step):
+    def _d_penalties(self, discriminate, real, fake, step):
         """Sum of D's weighted penalties, logits that came out, and scalars."""
 
         def factors():
             key = rng.seed(self.config.seed, "d_reg/factors", step)
             return replica_rows(rng.uniform(key, [self.batch_size, 1, 1, 1]))
-
-        def discriminate(x):
-            return self.state.d(x, condition, training=True)
 
         penalties, logits = objectives.discriminator_penalties(
             self.config.loss, discriminate, real, fake, factors
@@ -241,6 +256,28 @@ class Steps:
         for penalty, weight in penalties.values():
             total += tf.reduce_sum(penalty) * weight / self.batch_size
         return total, logits, {k: tf.reduce_mean(p) for k, (p, _) in penalties.items()}
+
+    def _discriminator(self, stream, step, labels, training=False):
+        """Function of images [n, H, W, C] to logits [n, 1]: D of them, augmented.
+
+        Each call of it draws an augmentation of its own.
+        """
+        condition = self._condition(labels)
+        calls = itertools.count()
+
+        def discriminate(images):
+            if self.augment:
+                name = f"{stream}/augment_{next(calls)}"
+                images = self._augmented(images, name, step)
+            return self.state.d(images, condition, training=training)
+
+        return discriminate
+
+    def _augmented(self, images, stream, step):
+        key = rng.seed(self.config.seed, stream, step)
+        drawn = self.augment.draw(self.batch_size, self.state.augment.p, key)
+        rows = {name: replica_rows(values) for name, values in drawn.items()}
+        return self.augment.apply(images, rows)
 
     def _real(self, images):
         """Real images as D sees them at the lod of this step, [n, H, W, C]."""
