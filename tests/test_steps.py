@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfstylegan import config as config_lib
 from tfstylegan import rng
 from tfstylegan.data import pipeline
+from tfstylegan.training import replicas
 from tfstylegan.training import state as state_lib
 from tfstylegan.training import steps as steps_lib
 
@@ -57,7 +58,7 @@ class Rig:
                 rows.integers(max(label_dim, 1), size=BATCH)
             ],
         }
-        batch = {k: steps_lib.replica_order(v, count) for k, v in batch.items()}
+        batch = {k: replicas.order(v, count) for k, v in batch.items()}
         stream = tf.data.Dataset.from_tensors(batch).unbatch().batch(BATCH)
         self.batch = next(iter(self.strategy.experimental_distribute_dataset(stream)))
 
@@ -280,6 +281,6 @@ def test_checkpoint_restores_every_variable(tmp_path):
 
 
 def test_replica_order_makes_shares_strided():
-    order = steps_lib.replica_order(np.arange(8), 2).numpy()
+    order = replicas.order(np.arange(8), 2).numpy()
     assert order.tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
-    assert steps_lib.replica_order(np.arange(8), 1).tolist() == list(range(8))
+    assert replicas.order(np.arange(8), 1).tolist() == list(range(8))

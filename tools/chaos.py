@@ -12,7 +12,6 @@ undisturbed run, bit for bit. Prints what happened; exit code 1 where it went wr
 
 import collections
 import pathlib
-import random
 import resource
 import signal
 import subprocess
@@ -56,7 +55,7 @@ def main(argv):
     undisturbed, disturbed = (Run(outdir / n, total) for n in ("quiet", "disturbed"))
     try:
         undisturbed.finish()
-        told = mishaps(disturbed, rounds, random.Random(flags.FLAGS.seed))
+        told = mishaps(disturbed, rounds, np.random.default_rng(flags.FLAGS.seed))
         disturbed.finish()
         compare(undisturbed, disturbed)
     except Wrong as error:
@@ -147,7 +146,8 @@ def damaging(change):
         if len(numbers) < 2:
             return None
         path = pathlib.Path(checkpoints.path_of(run.checkpoints, numbers[-1]))
-        file = chance.choice(sorted(path.parent.glob(f"{path.name}.*[!n]")))
+        files = sorted(path.parent.glob(f"{path.name}.*[!n]"))
+        file = files[chance.integers(len(files))]
         change(file, chance)
         return file.name
 
@@ -156,12 +156,12 @@ def damaging(change):
 
 def truncate(file, chance):
     content = file.read_bytes()
-    file.write_bytes(content[: chance.randrange(len(content))])
+    file.write_bytes(content[: chance.integers(len(content))])
 
 
 def flip(file, chance):
     content = bytearray(file.read_bytes())
-    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    content[chance.integers(len(content))] ^= 1 << int(chance.integers(8))
     file.write_bytes(content)
 
 

@@ -13,7 +13,7 @@ from tfstylegan import checkpoints, ops
 from tfstylegan import config as config_lib
 from tfstylegan.data import pipeline
 from tfstylegan.networks import storage
-from tfstylegan.training import allocator, gallery, transfer
+from tfstylegan.training import allocator, gallery, replicas, transfer
 from tfstylegan.training import growing as growing_lib
 from tfstylegan.training import report as report_lib
 from tfstylegan.training import state as state_lib
@@ -131,7 +131,7 @@ class Loop:
 
     def _batches(self):
         """(Batch size, iterator of batches) of the stream from here on."""
-        config, replicas = self.config, self.strategy.num_replicas_in_sync
+        config, count = self.config, self.strategy.num_replicas_in_sync
         stream = pipeline.training_stream(
             self.source,
             batch_size=self.steps.batch_size,
@@ -141,9 +141,9 @@ class Loop:
         )
 
         def order(batch):
-            return {k: steps_lib.replica_order(v, replicas) for k, v in batch.items()}
+            return {k: replicas.order(v, count) for k, v in batch.items()}
 
-        if replicas > 1:
+        if count > 1:
             stream = stream.map(order)
         stream = self.strategy.experimental_distribute_dataset(stream)
         return self.steps.batch_size, iter(stream)

@@ -20,34 +20,7 @@ from tfstylegan import augment, losses, rng
 from tfstylegan.data import pipeline
 from tfstylegan.networks import generator
 from tfstylegan.training import ema as ema_lib
-from tfstylegan.training import objectives, schedules
-
-
-def replica_rows(x):
-    """This replica's share of a global batch: rows r, r + R, r + 2R, ..."""
-    context = tf.distribute.get_replica_context()
-    count = context.num_replicas_in_sync
-    if count == 1:
-        return x
-    rows = x[context.replica_id_in_sync_group :: count]
-    return tf.ensure_shape(rows, [x.shape[0] // count, *x.shape[1:]])
-
-
-def replica_order(x, count):
-    """Reorders a global batch so that contiguous shares are `replica_rows`."""
-    if count == 1:
-        return x
-    order = tf.reshape(tf.range(x.shape[0]), [-1, count])  # [B / R, R]
-    return tf.gather(x, tf.reshape(tf.transpose(order), [-1]))
-
-
-def global_mean(x):
-    """Mean over the samples of all replicas; differentiable."""
-    context = tf.distribute.get_replica_context()
-    mean = tf.reduce_mean(x)
-    if context.num_replicas_in_sync == 1:
-        return mean
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
+from tfstylegan.training import objectives, replicas, schedules
 
 
 class Steps:
@@ -195,7 +168,7 @@ class Steps:
             direction,
         )  # [n]
         penalty, pl_mean = losses.path_length_penalty(
-            lengths, state.pl_mean, loss.pl_decay, global_mean
+            lengths, state.pl_mean, loss.pl_decay, replicas.global_mean
         )
         state.g.track_w_avg(ws)
         state.pl_mean.assign(pl_mean)
@@ -247,7 +220,7 @@ class Steps:
 
         def factors():
             key = rng.seed(self.config.seed, "d_reg/factors", step)
-            return replica_rows(rng.uniform(key, [self.batch_size, 1, 1, 1]))
+            return replicas.rows(rng.uniform(key, [self.batch_size, 1, 1, 1]))
 
         penalties, logits = objectives.discriminator_penalties(
             self.config.loss, discriminate, real, fake, factors
@@ -276,7 +249,7 @@ class Steps:
     def _augmented(self, images, stream, step):
         key = rng.seed(self.config.seed, stream, step)
         drawn = self.augment.draw(self.batch_size, self.state.augment.p, key)
-        rows = {name: replica_rows(values) for name, values in drawn.items()}
+        rows = {name: replicas.rows(values) for name, values in drawn.items()}
         return self.augment.apply(images, rows)
 
     def _real(self, images):
@@ -309,7 +282,7 @@ class Steps:
             cutoff = self._mixing_cutoff(f"{stream}/cutoff", step, probability)
             mixed = generator.mix_styles(ws, other, cutoff)
         key = rng.seed(self.config.seed, f"{stream}/noise", step)
-        noise = [replica_rows(x) for x in g.synthesis.draw_noise(count, key)]
+        noise = [replicas.rows(x) for x in g.synthesis.draw_noise(count, key)]
         return mixed, ws, noise
 
     def _mixing_cutoff(self, stream, step, probability):
@@ -322,7 +295,7 @@ class Steps:
 
     def _normal(self, stream, step, shape):
         key = rng.seed(self.config.seed, stream, step)
-        return replica_rows(rng.normal(key, shape))
+        return replicas.rows(rng.normal(key, shape))
 
     def _apply(self, optimizer, tape, total, network):
         # Keras sums the gradients of the replicas; `total` is over the global batch.
