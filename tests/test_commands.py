@@ -174,6 +174,15 @@ def test_workdir_settings_that_may_change(tmp_path):
     workdir.check(path, config)
 
 
+def test_checkpoints_without_manifests_are_left_alone(tmp_path):
+    path = trained(tmp_path / "run", config_lib.Config())
+    folder = path / "checkpoints"
+    (folder / "ckpt-64000.json").rename(folder / "checkpoint")
+    before = contents(path)
+    fails(run("train", f"--workdir={path}"), path, "manifests")
+    assert contents(path) == before
+
+
 def test_workdir_in_use(tmp_path):
     with workdir.lock(tmp_path):
         fails(run("train", f"--workdir={tmp_path}"), tmp_path, "in use")

@@ -55,6 +55,7 @@ def check(path, config):
     """
     path = pathlib.Path(path)
     if not _has_trained(path):
+        _check_unsealed(path)
         _check_origin(path, config.resume_from)
         return
     theirs = _flat(dataclasses.asdict(config_lib.load(path)))
@@ -93,6 +94,15 @@ def claim(path, config, source):
     }
     _write(path / "config.json", config.to_json())
     _write(path / config_lib.DATA_FILE, json.dumps(data, indent=2))
+
+
+def _check_unsealed(path):
+    """Earlier versions wrote no manifests: what they saved must not be overwritten."""
+    if (path / config_lib.CHECKPOINTS / "checkpoint").exists():
+        raise ValueError(
+            f"the workdir {path} holds checkpoints without manifests (ckpt-*.json), as "
+            "earlier versions wrote them: use another --workdir"
+        )
 
 
 def _check_origin(path, origin):
