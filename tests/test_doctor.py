@@ -240,6 +240,7 @@ def test_alike_hashes_of_unlike_images_are_no_copies():
     assert similar.copies([]) == similar.copies([first]) == {}
 
 
+@pytest.mark.slow
 def test_seventy_thousand_images_take_seconds():
     looks = random_looks(69_000)
     looks += looks[:1000]

@@ -355,7 +355,7 @@ def test_build_passes_every_field_on():
         d: [
             config.discriminator,
             {field.name for field in dataclasses.fields(config.discriminator)}
-            - {"architecture"},
+            - {"architecture", "freeze_layers"},  # that is of training
         ],
     }
     for part, (section, names) in sections.items():

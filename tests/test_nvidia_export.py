@@ -524,6 +524,7 @@ def model(tmp_path_factory):
     return path, networks
 
 
+@pytest.mark.slow
 def test_export_nvidia_writes_a_state_dict(model, tmp_path):
     path, networks = model
     outfile = tmp_path / "below" / "g.npz"

@@ -131,6 +131,7 @@ def test_nvidia_import_parameter_totals():
     assert nvidia.parameters(networks.D) == meta["D_params"]
 
 
+@pytest.mark.slow
 def test_nvidia_import_can_be_measured():
     networks, _ = nvidia.import_checkpoint(pickled("ada_tf_u32"), ["G_ema"])
     digits = sources.open_source("digits", height=32, width=32, channels=3)
@@ -141,6 +142,7 @@ def test_nvidia_import_can_be_measured():
         sources.open_source(networks.config.data.source, height=8, width=8, channels=3)
 
 
+@pytest.mark.slow
 def test_nvidia_import_can_be_served(tmp_path):
     networks, _ = nvidia.import_checkpoint(pickled("stylegan1_u64"), ["G_ema"])
     path = export.export_saved_model(networks, tmp_path)

@@ -245,6 +245,7 @@ print(ops.library.describe())
 """
 
 
+@pytest.mark.slow
 def test_library_is_built_once_by_two_processes(tmp_path, monkeypatch):
     """The compiler of this test takes a second and hands out the library that is."""
     require_compiled()

@@ -9,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -103,6 +104,7 @@ def test_equivalence_killed_and_resumed_run(tmp_path):
     assert stats(straight) == stats(disturbed)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_before_leaving(tmp_path):
     process = start(tmp_path)
     wait_for_tick(tmp_path, process, 1)  # no checkpoint is due before tick 2
