@@ -4,6 +4,7 @@ Run as a program it reads each of them under a limit of memory and of time and p
 what came of it as JSON.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -50,28 +51,43 @@ class TooSlow(BaseException):
 
 
 def guard():
-    """From here on, memory is short and `signal.ITIMER_PROF` raises TooSlow."""
-
-    def late(*_):
-        raise TooSlow
-
-    signal.signal(signal.SIGPROF, late)
+    """From here on, memory is short."""
     with open("/proc/self/statm") as file:
         held = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, held + MEMORY))
 
 
+@contextlib.contextmanager
+def alarm(seconds):
+    """TooSlow in here after so many of the processor.
+
+    The timer is of the wall clock and looks at the processor's time again and again:
+    not every virtual machine delivers `signal.ITIMER_PROF`, and one signal can be lost.
+    """
+    end = time.process_time() + seconds
+
+    def look(*_):
+        if time.process_time() > end:
+            raise TooSlow
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, seconds / 2, seconds / 2)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def outcome(data, read=nvidia_pickle.read):
     """(kind, message): the PickleError, or what should not have come."""
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
-        read(io.BytesIO(data))
+        with alarm(SECONDS):
+            read(io.BytesIO(data))
     except nvidia_pickle.PickleError as error:
         return "refused", str(error)
     except BaseException as error:
         return "failed", f"{type(error).__name__}: {error}"
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
     return "read", ""
 
 
