@@ -194,7 +194,7 @@ def test_format_comes_back_as_it_was_written(write, tmp_path):
     shape = dict(zip(["height", "width", "channels"], images.shape[1:]))
     cached = sources.open_source(name, **shape)
     on_demand = sources.open_source(name, **shape, cache_bytes=0)
-    assert isinstance(on_demand, sources.OnDemandSource)
+    assert not isinstance(on_demand, sources.ArraySource)
     everything = np.arange(len(images))
     for source in (cached, on_demand):
         assert len(source) == len(images) and source.image_shape == images.shape[1:]

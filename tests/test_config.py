@@ -74,6 +74,7 @@ WRONG = [
     ("data.base_grid", (4, -4)),
     ("data.channels", 0),
     ("data.max_images", -1),
+    ("data.cache_mib", -1),
     ("generator.architecture", "progressive"),
     ("generator.block", "stylegan2"),
     ("generator.styles", False),

@@ -141,6 +141,10 @@ def test_stream_names_the_file_that_vanished(folder):
     (folder / "3.png").unlink()
     with pytest.raises(tf.errors.OpError, match=re.escape(str(folder / "3.png"))):
         take(source, 7)
+    batches = iter(pipeline.training_stream(source, batch_size=7, seed=0))
+    with pytest.raises(OSError) as error:
+        pipeline.next_of(batches)
+    assert str(folder / "3.png") in str(error.value) and "\n" not in str(error.value)
 
 
 def test_reads_are_over_before_python_is(monkeypatch):

@@ -111,7 +111,7 @@ def test_folder_on_demand_equals_in_memory(folder):
     cached = open_folder(folder, skip_corrupt=True)
     on_demand = open_folder(folder, skip_corrupt=True, cache_bytes=100)
     assert isinstance(cached, sources.ArraySource)
-    assert isinstance(on_demand, sources.OnDemandSource)
+    assert not isinstance(on_demand, sources.ArraySource)
     order = np.array([4, 0, 0, 3])
     np.testing.assert_array_equal(on_demand.images(order), cached.images(order))
     np.testing.assert_array_equal(on_demand.image(2), cached.image(2))

@@ -33,6 +33,7 @@ class DataConfig:
     mirror: bool = False  # flip half of the images left to right
     skip_corrupt: bool = False  # name and leave out unreadable images
     max_images: int = 0  # the first ones only; 0 = all
+    cache_mib: int = 1024  # all images stay in memory, or none: then decoded on demand
 
     @property
     def doublings(self):

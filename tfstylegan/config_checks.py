@@ -97,7 +97,7 @@ def _one_of(config, path, choices):
 def _data(config):
     data = config.data
     _at_least(config, 1, "data.resolution", "data.channels")
-    _at_least(config, 0, "data.max_images")
+    _at_least(config, 0, "data.max_images", "data.cache_mib")
     good = min(data.base_grid) >= 1
     _require(config, "data.base_grid", good, "must hold positive numbers")
     height = data.base_grid[0]

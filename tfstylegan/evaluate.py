@@ -68,6 +68,7 @@ def _open(path):
         labels=config.data.labels,
         max_images=0 if flags.FLAGS.data else config.data.max_images,
         skip_corrupt=config.data.skip_corrupt,
+        cache_bytes=config.data.cache_mib << 20,
     )
     networks = cli.load_model(path)
     if networks.G_ema.mapping.label_dim not in (0, source.label_dim):

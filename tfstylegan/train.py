@@ -48,6 +48,7 @@ def _open(path, config):
         labels=config.data.labels,
         max_images=config.data.max_images,
         skip_corrupt=config.data.skip_corrupt,
+        cache_bytes=config.data.cache_mib << 20,
     )
     if config.data.labels and not source.label_dim:
         raise ValueError(

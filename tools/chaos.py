@@ -1,13 +1,16 @@
 """Breaks a small run again and again, and checks that nothing is lost.
 
-    python tools/chaos.py --outdir=runs/chaos [--rounds=50] [--seed=0]
+    python tools/chaos.py --outdir=runs/chaos [--rounds=50] [--seed=0] [--jpegs=64]
+        [--mishaps=SIGKILL ...]
 
 Trains a tiny model on the digits once undisturbed, and once with `rounds` mishaps, each
 followed by the same command: SIGKILL and SIGTERM at random moments, checkpoints that a
 full disk cuts off, and, after a kill, a newest checkpoint that is truncated, has a bit
 flipped or lacks a file. Every damage has to be named, every start has to go on from the
-newest sound checkpoint, and in the end every variable has to equal that of the
-undisturbed run, bit for bit. Prints what happened; exit code 1 where it went wrong.
+newest sound checkpoint, no process may be left behind, and in the end every variable
+has to equal that of the undisturbed run, bit for bit: so it has seen the same images in
+the same order. With `jpegs` these are so many files, decoded on demand by processes of
+their own. Prints what happened; exit code 1 where it went wrong.
 """
 
 import collections
@@ -22,6 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from absl import flags
+from bench_data import write_jpegs
 
 from tfstylegan import checkpoints, cli
 from tfstylegan import config as config_lib
@@ -29,6 +33,7 @@ from tfstylegan import config as config_lib
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TICK = 32  # images; each has a checkpoint
 TICKS_A_ROUND = 8
+PATIENCE = 300  # seconds until a run that was told to end must have ended
 FULL = 100_000  # bytes that a file may have while the disk is "full"
 SMALL = (
     *("--config.data.resolution=8", "--config.data.mirror=true"),
@@ -51,8 +56,11 @@ def main(argv):
         cli.check_outdir(outdir)
         if outdir.exists() and any(outdir.iterdir()):
             raise ValueError(f"outdir must be new or empty; {outdir} is not empty")
+        source = on_demand(outdir / "jpegs") if flags.FLAGS.jpegs else ()
     total = f"--config.train.total_kimg={(rounds + 1) * TICKS_A_ROUND * TICK / 1000}"
-    undisturbed, disturbed = (Run(outdir / n, total) for n in ("quiet", "disturbed"))
+    undisturbed, disturbed = (
+        Run(outdir / name, total, *source) for name in ("quiet", "disturbed")
+    )
     try:
         undisturbed.finish()
         told = mishaps(disturbed, rounds, np.random.default_rng(flags.FLAGS.seed))
@@ -63,6 +71,16 @@ def main(argv):
     for name, count in sorted(told.items()):
         print(f"{name:<12}{count:>4}")
     print(f"{sum(told.values())} mishaps: all variables are equal")
+
+
+def on_demand(folder):
+    """Writes the files; the flags with which they are decoded at every use."""
+    folder.mkdir(parents=True)
+    write_jpegs(folder, flags.FLAGS.jpegs)
+    return (
+        *(f"--config.data.source={folder.resolve()}", "--config.data.cache_mib=0"),
+        *("--config.data.channels=3", "--config.data.labels=false"),
+    )
 
 
 class Run:
@@ -91,9 +109,12 @@ class Run:
             preexec_fn=limit,
         )
 
-    def end(self):
-        """(exit status, what it printed)."""
-        told, _ = self.process.communicate()
+    def end(self, seconds=None):
+        """(exit status, what it printed), once all that could print has ended."""
+        try:
+            told, _ = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise Wrong("the run, or a process that it left, does not end") from None
         return self.process.returncode, told
 
     def finish(self):
@@ -118,14 +139,14 @@ def mishaps(run, rounds, chance):
     """Lets `rounds` of them happen; returns how often which did."""
     told, damaged = collections.Counter(), set()  # files that no start has named yet
     for number in range(rounds):
-        name = (*SIGNALS, "full disk", *DAMAGES)[number % 6]
+        name = flags.FLAGS.mishaps[number % len(flags.FLAGS.mishaps)]
         before = len(run.ticks())
         run.start(FULL if name == "full disk" else None)
         if chance.random() < 0.8:
             run.wait_for_tick()
         time.sleep(chance.uniform(0, 1))
         run.process.send_signal(SIGNALS.get(name, signal.SIGKILL))
-        status, text = run.end()
+        status, text = run.end(PATIENCE)
         if status == 0:
             raise Wrong(f"the run was over before mishap {number}: give it more time")
         if damaged and "going on at" in text:  # one killed before that says nothing
@@ -175,6 +196,7 @@ def remove(file, chance):
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM}
 DAMAGES = {f.__name__: damaging(f) for f in (truncate, flip, remove)}
+MISHAPS = (*SIGNALS, "full disk", *DAMAGES)
 
 
 def compare(one, other):
@@ -200,4 +222,6 @@ if __name__ == "__main__":
     cli.define_outdir("New folder of both runs.")
     flags.DEFINE_integer("rounds", 50, "Mishaps.", 1)
     flags.DEFINE_integer("seed", 0, "Seed of their moments.", 0)
+    flags.DEFINE_integer("jpegs", 0, "JPEG files to train on; 0: the digits.", 0)
+    flags.DEFINE_multi_enum("mishaps", MISHAPS, MISHAPS, "Which ones, in turn.")
     cli.run(main)

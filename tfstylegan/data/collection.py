@@ -1,7 +1,6 @@
 """What a data format holds: images in a stable order, not yet fitted to any size."""
 
 import os
-import pathlib
 import stat
 from collections.abc import Sequence
 from typing import Protocol
@@ -26,7 +25,8 @@ class Collection(Protocol):
         """An encoded image file, or pixels: uint8 or uint16 [H, W, C].
 
         May be called from several threads at once. Raises ValueError with a short
-        reason, or OSError, where it cannot be read.
+        reason, or OSError, where it cannot be read. A collection may also have a
+        method `path`, of the same argument: this image is all of the file there.
         """
 
 
@@ -75,11 +75,16 @@ def one_hot(classes: Sequence[int], count: int = 0) -> np.ndarray:
 
 def read_file(path: str | os.PathLike, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """The bytes of a regular file of at most `max_bytes`; else ValueError, OSError."""
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("not a regular file")  # a pipe would be waited for for ever
-    check_size(status.st_size, max_bytes)
-    return pathlib.Path(path).read_bytes()
+    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a regular file")
+        check_size(status.st_size, max_bytes)
+        return file.readall()
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would be waited for for ever
 
 
 def check_size(size: int, max_bytes: int = MAX_FILE_BYTES) -> None:

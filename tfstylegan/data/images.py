@@ -78,8 +78,10 @@ def fit_pixels(
 def load(data: bytes) -> Image.Image:
     """An image file, whole and upright, in its own mode; ValueError with a reason."""
     try:
-        Image.open(io.BytesIO(data), formats=FORMATS).verify()
-        image = Image.open(io.BytesIO(data), formats=FORMATS)  # verify() used it up
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.format == "PNG":  # the only one with checksums
+            image.verify()
+            image = Image.open(io.BytesIO(data), formats=FORMATS)  # that used it up
         image.load()
     except MemoryError:
         raise

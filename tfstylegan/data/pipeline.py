@@ -131,6 +131,7 @@ class _Reads:
         self._lock = threading.Lock()
         self._begun = self._running = 0
         self._closing = False
+        self.failed = None  # the last exception
         atexit.register(self._close)
 
     def run(self, read: Callable) -> np.ndarray | None:
@@ -140,6 +141,9 @@ class _Reads:
             self._running += 1
         try:
             return None if self._closing else read()
+        except Exception as error:
+            self.failed = error
+            raise
         finally:
             with self._lock:
                 self._running -= 1
@@ -153,6 +157,17 @@ class _Reads:
 
 
 _READS = _Reads()
+
+
+def next_of(batches: Iterator):
+    """The next batch of a stream; OSError with the reason where it cannot be had.
+
+    TensorFlow's own errors have a traceback in their message.
+    """
+    try:
+        return next(batches)
+    except tf.errors.OpError as error:
+        raise OSError(str(_READS.failed or error)) from error
 
 
 def real_images(

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import hashlib
-import os
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -10,7 +9,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from tfstylegan.data import collection, finding, images
+from tfstylegan.data import collection, finding, on_demand
 from tfstylegan.data.formats import digits
 
 PROGRESS_FROM = 1000  # images; fewer are read before a progress bar is of use
@@ -60,48 +59,6 @@ class ArraySource:
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         return self.pixels[indices]  # [len(indices), H, W, C]
-
-
-class OnDemandSource:
-    """Images of a collection, read and fitted whenever they are asked for.
-
-    `kept`, int [N]: which of them, in order.
-    """
-
-    def __init__(
-        self,
-        images_of: collection.Collection,
-        kept: np.ndarray,
-        image_shape: tuple[int, int, int],
-        labels: np.ndarray,
-        *,
-        description: str,
-        fingerprint: str,
-    ):
-        self.image_shape = image_shape
-        self.labels = labels
-        self.label_dim = labels.shape[1]
-        self.description = description
-        self.fingerprint = fingerprint
-        self._collection = images_of
-        self._kept = kept
-        self._pool = concurrent.futures.ThreadPoolExecutor(_workers())
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def image(self, index: int) -> np.ndarray:
-        place = int(self._kept[index])
-        try:
-            return _fit(self._collection.read(place), self.image_shape)
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{_where(self._collection, place)} could be read when training began "
-                f"and cannot be now: {error}"
-            ) from error
-
-    def images(self, indices: np.ndarray) -> np.ndarray:
-        return np.stack(list(self._pool.map(self.image, indices)))
 
 
 def open_source(
@@ -199,7 +156,9 @@ def _open(
     about = {"description": text, "fingerprint": content.hexdigest()}
     if cached:
         return ArraySource(pixels if kept.all() else pixels[kept], labels, **about)
-    return OnDemandSource(images_of, np.flatnonzero(kept), shape, labels, **about)
+    return on_demand.OnDemandSource(
+        images_of, np.flatnonzero(kept), shape, labels, **about
+    )
 
 
 def _read_all(
@@ -210,13 +169,13 @@ def _read_all(
     def read(index):
         try:
             data = images_of.read(index)
-            return _fit(data, shape), _digest(data)
+            return on_demand.fit(data, shape), _digest(data)
         except (OSError, ValueError) as error:
             return error
 
     few = count <= PROGRESS_FROM
     with (  # threads suffice: Pillow frees the GIL while it decodes
-        concurrent.futures.ThreadPoolExecutor(_workers()) as pool,
+        concurrent.futures.ThreadPoolExecutor(on_demand.threads()) as pool,
         tqdm.tqdm(total=count, desc="reading images", disable=few) as progress,
     ):
         for first in range(0, count, PROGRESS_FROM):  # bounds what is in flight
@@ -246,21 +205,15 @@ def _report_corrupt(
         )
         raise ValueError(
             f"{len(corrupt)} of {total} images in {images_of.root!r} cannot be read, "
-            f"the first is {_where(images_of, index)} ({reason}); {remedy}."
+            f"the first is {on_demand.where(images_of, index)} ({reason}); {remedy}."
         )
     for index, reason in corrupt:
         logging.warning(
-            "skipping corrupt image %s (%s)", _where(images_of, index), reason
+            "skipping corrupt image %s (%s)", on_demand.where(images_of, index), reason
         )
     logging.warning(
         "skipped %d of %d images in %s", len(corrupt), total, images_of.root
     )
-
-
-def _fit(data: bytes | np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    fit = images.fit_pixels if isinstance(data, np.ndarray) else images.decode
-    height, width, channels = shape
-    return fit(data, height=height, width=width, channels=channels)
 
 
 def _digest(data: bytes | np.ndarray) -> bytes:
@@ -272,15 +225,7 @@ def _digest(data: bytes | np.ndarray) -> bytes:
     return digest.digest()
 
 
-def _where(images_of: collection.Collection, index: int) -> str:
-    return os.path.join(images_of.root, images_of.names[index])
-
-
 def _describe(what: str, labels: np.ndarray, shape: tuple[int, int, int]) -> str:
     size = "x".join(map(str, shape))
     text = f"{labels.shape[1] or 'no'} labels"
     return f"{what}: {len(labels)} images {size}, {text}"
-
-
-def _workers() -> int:
-    return min(32, os.cpu_count() or 1)

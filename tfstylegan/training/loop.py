@@ -188,7 +188,7 @@ class Loop:
         """The next images of the stream, as many as this stage has in a batch."""
         if not self._stream or self._stream[0] != self.steps.batch_size:
             self._stream = self._batches()
-        return next(self._stream[1])
+        return pipeline.next_of(self._stream[1])
 
     def _step(self, batch):
         """One training step; returns what its phases tell."""

@@ -21,6 +21,7 @@ FREE = (
     "generator.truncation_cutoff",
     "data.source",
     "data.skip_corrupt",
+    "data.cache_mib",
     "train.total_kimg",
     "train.checkpoint_ticks",
     "train.keep_checkpoints",

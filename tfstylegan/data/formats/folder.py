@@ -23,13 +23,16 @@ class Folder:
         self.description = f"folder {path}"
         self.names = names
         self.labels = labels
-        self._path = path
 
     def __len__(self) -> int:
         return len(self.names)
 
     def read(self, index: int) -> bytes:
-        return collection.read_file(self._path / self.names[index])
+        return collection.read_file(self.path(index))
+
+    def path(self, index: int) -> str:
+        """Of the file that `read` gives the bytes of."""
+        return os.path.join(self.root, self.names[index])
 
 
 def open_collection(
