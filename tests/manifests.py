@@ -26,7 +26,7 @@ BUILDERS = {
 # Fields that make no variables, or that other code reads.
 OTHERS = (
     *("style_mixing_prob", "w_avg_decay", "truncation_psi", "truncation_cutoff"),
-    *("resample_kernel", "mapping_act", "mapping_lr_mul"),
+    *("resample_kernel", "mapping_act", "mapping_lr_mul", "conv_clamp"),
 )
 
 

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib.util
+import json
 import pathlib
 
 import pytest
@@ -102,6 +103,12 @@ WRONG = [
     ("generator.truncation_psi", NAN),
     ("generator.truncation_psi", -INF),
     ("generator.truncation_cutoff", -2),
+    ("generator.conv_clamp", -2.0),
+    ("generator.conv_clamp", NAN),
+    ("discriminator.conv_clamp", INF),
+    ("precision.dtype", "float64"),
+    ("precision.dtype", "mixed_float16"),
+    ("precision.num_fp16_res", 0),
     ("discriminator.architecture", ""),
     ("discriminator.block", "modulated"),
     ("discriminator.conditioning", "projection"),
@@ -493,6 +500,35 @@ def test_json_round_trip_keeps_every_field():
     assert again == config
     assert again != config_lib.Config()
     assert dict(leaves(again)) == dict(leaves(config))
+
+
+def test_json_of_versions_without_precision_is_read():
+    old = json.loads(config_lib.Config(seed=7).to_json())
+    del old["precision"], old["generator"]["conv_clamp"]
+    del old["discriminator"]["conv_clamp"]
+    assert config_lib.from_json(json.dumps(old)) == config_lib.Config(seed=7)
+
+
+def test_clamp_comes_with_16_bits_unless_told_otherwise():
+    config = config_lib.Config()
+    g, d = config.generator, config.discriminator
+    assert config.half_dtype is config.conv_clamp(g) is config.conv_clamp(d) is None
+    config.precision.dtype = "float16"
+    assert config.half_dtype == "float16"
+    assert config.conv_clamp(g) == config.conv_clamp(d) == 256
+    g.conv_clamp, d.conv_clamp = 0.0, 12.5
+    assert config.conv_clamp(g) is None and config.conv_clamp(d) == 12.5
+    config.precision.dtype = "float32"
+    assert config.conv_clamp(d) == 12.5
+
+
+def test_xla_and_augmentation_exclude_each_other():
+    config = config_lib.Config()
+    config.precision.xla = True
+    config.validate()
+    config.augment.mode = "adaptive"
+    with pytest.raises(ValueError, match="config.precision.xla must be False.*True"):
+        config.validate()
 
 
 def test_json_with_an_unknown_field_names_the_nearest():

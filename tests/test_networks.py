@@ -343,6 +343,8 @@ def test_build_passes_every_field_on():
     config.generator.mapping_act = "linear"
     config.discriminator.mbstd_group_size = 2
     config.discriminator.mbstd_num_features = 7
+    config.generator.conv_clamp, config.discriminator.conv_clamp = 5.0, 6.0
+    config.precision.dtype, config.precision.num_fp16_res = "bfloat16", 3
     g = build.build_generator(config.validate(), LABELS)
     d = build.build_discriminator(config, LABELS)
     sections = {
@@ -350,7 +352,8 @@ def test_build_passes_every_field_on():
         g.mapping: [config.generator, {"z_dim", "w_dim", "conditioning"}],
         g.synthesis: [
             config.generator,
-            {"w_dim", "fmap_base", "fmap_min", "fmap_max", "resample_kernel"},
+            {"w_dim", "fmap_base", "fmap_min", "fmap_max", "resample_kernel"}
+            | {"conv_clamp"},
         ],
         d: [
             config.discriminator,
@@ -361,6 +364,8 @@ def test_build_passes_every_field_on():
     for part, (section, names) in sections.items():
         for name in names:
             assert part.get_config()[name] == getattr(section, name), name
+    for part in (g.synthesis, d):
+        assert (part.half_dtype, part.num_fp16_res) == ("bfloat16", 3)
     for part in (g.synthesis, d):
         assert (part.base_grid, part.doublings, part.channels) == ((3, 5), 2, 2)
     assert (g.mapping.num_layers, g.mapping.lr_mul) == (3, 0.5)

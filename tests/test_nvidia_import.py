@@ -244,16 +244,38 @@ def test_nvidia_import_refuses_a_lod_out_of_range(checkpoint):
         nvidia.convert(found, ["D"])
 
 
+@pytest.mark.parametrize("name", ["ada_tf_u32", "ada_torch_u32_skip"])
+def test_nvidia_import_clamps_as_published_and_exports_so(checkpoint, name):
+    found = checkpoint(name)
+    layout = found.format
+    free, _ = nvidia.convert(found)
+    assert free.G_ema.synthesis.conv_clamp is free.D.conv_clamp is None
+    assert free.config.generator.conv_clamp == -1
+    for network, value in (("G_ema", 0.5), ("D", 3)):
+        given = found.networks[network].arguments
+        given.get("synthesis_kwargs", given)["conv_clamp"] = value
+    networks, notes = nvidia.convert(found, ["G_ema", "D"])
+    assert not any("clamp" in note for note in notes)
+    config = networks.config
+    assert (config.generator.conv_clamp, config.discriminator.conv_clamp) == (0.5, 3)
+    z = np.random.RandomState(0).randn(4, networks.G_ema.mapping.z_dim)
+    if not config.data.labels:
+        images = networks.G_ema(np.float32(z), noise_mode="const")
+        assert np.max(np.abs(images - free.G_ema(np.float32(z), noise_mode="const")))
+    for network, value in (("G_ema", 0.5), ("D", 3)):
+        _, version, written = nvidia.export_arguments(networks, layout, network)
+        assert written.get("synthesis_kwargs", written)["conv_clamp"] == value
+        if layout == "tensorflow":
+            assert version == 5
+
+
 def test_nvidia_import_notes_what_it_leaves_out(checkpoint):
     found = checkpoint("ada_torch_u32_skip")
     del found.networks["G"]
     given = found.networks["G_ema"].arguments["synthesis_kwargs"]
     given |= {"num_fp16_res": 4, "conv_clamp": 256}
     _, notes = nvidia.convert(found)
-    assert len(notes) == 3
-    for note, words in zip(
-        notes, ("G: not in", "num_fp16_res=4", "conv_clamp=256"), strict=True
-    ):
+    for note, words in zip(notes, ("G: not in", "num_fp16_res=4"), strict=True):
         assert words in note
     with pytest.raises(ValueError, match="holds D, G_ema only"):
         nvidia.convert(found, ["G"])

@@ -15,6 +15,7 @@ import typing
 from tfstylegan import config_checks
 
 METRICS = config_checks.METRICS  # names that `train.metrics` may hold
+CONV_CLAMP = 256.0  # in 16 bits, unless a configuration says otherwise
 # A run's workdir: its Config, which data it learns from, the folder of checkpoints.
 CONFIG_FILE = "config.json"
 DATA_FILE = "data.json"
@@ -72,6 +73,9 @@ class GeneratorConfig:
     fmap_max: int = 512
     # FIR taps; of block adain the blur after up-convolutions: (1, 2, 1), or (1,)
     resample_kernel: tuple[int, ...] = (1, 3, 3, 1)
+    # Limit of activations and images of levels; 0 = none, -1 = 256 where
+    # precision.dtype has 16 bits, else none
+    conv_clamp: float = -1.0
     style_mixing_prob: float = 0.9
     w_avg_decay: float = 0.995
     # Of finished models, unless a command is told otherwise; training and metrics have
@@ -106,6 +110,7 @@ class DiscriminatorConfig:
     mbstd_group_size: int = 4  # samples a minibatch-stddev group; 0 switches it off
     mbstd_num_features: int = 1  # divides the maps of the coarsest level
     spectral_norm: bool = False  # of every kernel but those that project labels
+    conv_clamp: float = -1.0  # limit of activations; as of the generator
     # From the image on, that do not train: from_rgb, then two a level (Freeze-D).
     freeze_layers: int = 0
 
@@ -190,6 +195,17 @@ class AugmentConfig:
     interval: int = 4  # training steps between moves of p
 
 
+@dataclasses.dataclass(kw_only=True, slots=True)
+class PrecisionConfig:
+    """Numbers that networks compute with. Parameters are float32 throughout."""
+
+    # float32; or bfloat16 or float16 (with loss scaling) at the highest resolutions
+    dtype: str = "float32"
+    num_fp16_res: int = 4  # how many resolutions that are, the base grid apart
+    tf32: bool = True  # GPUs may round factors of float32 products to 10 bits
+    xla: bool = False  # compile the training steps with XLA, which needs one device
+
+
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class AtResolution:
     """What a run does while it trains at one resolution."""
@@ -216,6 +232,7 @@ class Config:
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     growing: GrowingConfig = dataclasses.field(default_factory=GrowingConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    precision: PrecisionConfig = dataclasses.field(default_factory=PrecisionConfig)
 
     @property
     def resolutions(self):
@@ -224,6 +241,18 @@ class Config:
         first = self.growing.initial_resolution or full
         steps = (full // first).bit_length()
         return [full >> lod for lod in reversed(range(steps))]
+
+    @property
+    def half_dtype(self):
+        """The 16-bit type of the highest resolutions; None where all is float32."""
+        dtype = self.precision.dtype
+        return None if dtype == "float32" else dtype
+
+    def conv_clamp(self, network):
+        """Limit of activations of a network's section; None where there is none."""
+        if network.conv_clamp < 0:
+            return CONV_CLAMP if self.half_dtype else None
+        return network.conv_clamp or None
 
     def at_resolution(self, resolution):
         """What holds while images of this height are trained."""

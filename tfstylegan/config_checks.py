@@ -20,6 +20,7 @@ G_CONDITIONINGS = (*D_CONDITIONINGS, "progan")
 METRICS = ("pixel_frechet",)
 G_LOSSES = ("nonsaturating", "saturating", "wasserstein")
 D_LOSSES = ("logistic", "wasserstein", "hinge")
+DTYPES = ("float32", "bfloat16", "float16")
 AUGMENT_MODES = ("none", "fixed", "adaptive")
 AUGMENT_PRESETS = ("blit", "geom", "color", "filter", "noise", "cutout")
 AUGMENT_PRESETS += ("bg", "bgc", "bgcf", "bgcfn", "bgcfnc")
@@ -38,6 +39,7 @@ def check(config):
     _growing(config)
     _batch_sizes(config)
     _augment(config)
+    _precision(config)
 
 
 def fail(path, requirement, value):
@@ -115,6 +117,8 @@ def _network(config, where, blocks, conditionings):
     _at_least(config, 1, f"{where}.fmap_base", f"{where}.fmap_min")
     _at_least(config, network.fmap_min, f"{where}.fmap_max")
     _at_least(config, 0, f"{where}.mapping_layers")
+    good = network.conv_clamp in (-1, 0) or 0 < network.conv_clamp < float("inf")
+    _require(config, f"{where}.conv_clamp", good, "must be -1, 0 or positive, finite")
     kernel = network.resample_kernel
     good = len(kernel) >= 2
     requirement = "must hold two taps or more with a sum other than 0"
@@ -287,3 +291,10 @@ def _augment(config):
     good = augment.mode == "none" or not colours or config.data.channels in (1, 3)
     requirement = f"must not change colours with data.channels {config.data.channels}"
     _require(config, "augment.preset", good, requirement)
+
+
+def _precision(config):
+    _one_of(config, "precision.dtype", DTYPES)
+    _at_least(config, 1, "precision.num_fp16_res")
+    good = not config.precision.xla or config.augment.mode == "none"
+    _require(config, "precision.xla", good, "must be False with augment.mode")

@@ -26,7 +26,8 @@ def export_saved_model(networks, outdir):
     that TensorFlow Serving watches. A version appears whole or not at all.
 
     With N any number of images, noise maps as stored (`noise_mode` "const", so equal
-    inputs give equal images), float32 but for the images, and labels [N, T] only for a
+    inputs give equal images), float32 (a model in mixed precision too) but for the
+    images, and labels [N, T] only for a
     class-conditional generator:
 
       serving_default: z [N, Z], truncation_psi [] (, labels) -> images [N, H, W, C]
@@ -44,7 +45,7 @@ def export_saved_model(networks, outdir):
     outdir = pathlib.Path(outdir)
     _check_outdir(outdir)
     _, cutoff = networks.config.generator.truncation()
-    module, signatures = _trace(networks.G_ema, cutoff)
+    module, signatures = _trace(networks.G_ema.in_float32(), cutoff)
     outdir.mkdir(parents=True, exist_ok=True)
     # Beside its final place, hence on the same file system; servers read only numbers.
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=outdir) as partial:

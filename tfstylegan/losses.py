@@ -49,7 +49,7 @@ def drift_penalty(real_logits):
     return tf.square(real_logits)[:, 0]
 
 
-def r1_penalty(discriminate, images):
+def r1_penalty(discriminate, images, scale=1.0):
     """|d D(x) / d x|^2, summed over H, W and C (Mescheder et al. 2018).
 
     R1 is this at real images, R2 at generated ones.
@@ -57,18 +57,19 @@ def r1_penalty(discriminate, images):
     Args:
       discriminate: images [N, H, W, C] -> logits [N, 1].
       images: [N, H, W, C].
+      scale: factor of the gradient while it is computed, for networks in float16.
 
     Returns: penalty [N] without its weight gamma / 2, and the logits [N, 1].
     """
     with tf.GradientTape() as tape:
         tape.watch(images)
         logits = discriminate(images)  # [N, 1]
-        total = tf.reduce_sum(logits)
-    gradient = tape.gradient(total, images)  # [N, H, W, C]
+        total = _scaled(tf.reduce_sum(logits), scale)
+    gradient = _scaled(tape.gradient(total, images), 1 / scale)  # [N, H, W, C]
     return tf.reduce_sum(tf.square(gradient), axis=(1, 2, 3)), logits
 
 
-def gradient_penalty(discriminate, real, fake, factors, target=1.0):
+def gradient_penalty(discriminate, real, fake, factors, target=1.0, scale=1.0):
     """(|d D(m) / d m| / target - 1)^2 (WGAN-GP, Gulrajani et al. 2017, eq. 3).
 
     The norm is over H, W and C; m = real + (fake - real) factor lies between a real and
@@ -80,23 +81,25 @@ def gradient_penalty(discriminate, real, fake, factors, target=1.0):
       fake: [N, H, W, C].
       factors: uniform in [0, 1), [N, 1, 1, 1].
       target: norm that costs nothing.
+      scale: as of `r1_penalty`.
 
     Returns: penalty [N] without its weight lambda.
     """
     between = real + (fake - real) * factors  # [N, H, W, C]
-    squared, _ = r1_penalty(discriminate, between)
+    squared, _ = r1_penalty(discriminate, between, scale)
     # The square root has no slope at 0: a D that is flat there would give NaN.
     norm = tf.sqrt(tf.maximum(squared, 1e-20))
     return tf.square(norm / target - 1)
 
 
-def path_lengths(synthesize, ws, direction):
+def path_lengths(synthesize, ws, direction, scale=1.0):
     """sqrt(mean_L(sum_D(g^2))) with g = d sum(G(ws) y) / d ws (StyleGAN2, eq. 4).
 
     Args:
       synthesize: ws [N, L, D] -> images [N, H, W, C].
       ws: [N, L, D].
       direction: standard normal numbers [N, H, W, C]; y is this over sqrt(H W).
+      scale: as of `r1_penalty`.
 
     Returns: lengths [N].
     """
@@ -105,9 +108,14 @@ def path_lengths(synthesize, ws, direction):
         tape.watch(ws)
         images = synthesize(ws)  # [N, H, W, C]
         along = tf.reduce_sum(images * direction) / np.sqrt(height * width)
-    gradient = tape.gradient(along, ws)  # [N, L, D]
+        along = _scaled(along, scale)
+    gradient = _scaled(tape.gradient(along, ws), 1 / scale)  # [N, L, D]
     power = tf.reduce_sum(tf.square(gradient), axis=2)  # [N, L]
     return tf.sqrt(tf.reduce_mean(power, axis=1))  # [N]
+
+
+def _scaled(x, factor):
+    return x if factor == 1 else x * factor
 
 
 def path_length_penalty(lengths, pl_mean, decay, mean=tf.reduce_mean):

@@ -4,6 +4,8 @@
 
 Prints images/s, seconds per kimg, peak memory and images/s per GFLOP/s of a float32
 matrix product measured in the same run, which compares machines of unlike speed.
+--config.precision.dtype=bfloat16 measures mixed precision; `precision_table.py` lets
+the types take turns.
 """
 
 import pathlib
@@ -28,7 +30,7 @@ def main(argv):
     with cli.one_sentence():
         config = _CONFIG.value.validate()
     from tfstylegan import ops
-    from tfstylegan.training import allocator
+    from tfstylegan.training import allocator, precision
 
     allocator.keep_freed_memory()
     cycles = Cycles(config)
@@ -43,6 +45,7 @@ def main(argv):
     speed = images / np.median(seconds)
     name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     print(f"config                    {name}, ops: {ops.library.describe()}")
+    print(f"precision                 {precision.describe(config.precision)}")
     print(f"images/s                  {speed:.2f}")
     print(f"seconds per kimg          {1000 / speed:.2f}")
     print(f"of it by phase            {cycles.phases(images)}")

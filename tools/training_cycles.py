@@ -16,9 +16,10 @@ class Cycles:
 
     def __init__(self, config):
         from tfstylegan.data import pipeline, sources
-        from tfstylegan.training import devices, state, steps
+        from tfstylegan.training import devices, precision, state, steps
 
         self.config = config
+        precision.prepare(config.precision)
         strategy = devices.mirrored_strategy(config)
         with strategy.scope():
             self.state = state.create(config, 0)

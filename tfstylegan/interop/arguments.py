@@ -18,7 +18,7 @@ WHOLE_BATCH = 1 << 30
 EXTRA = ("label_dim", "fused_from", "discriminator.mapping_lr_mul")
 # Why an argument may be left out.
 ROUNDING = "it changes results by rounding errors"
-CLAMP = "ours do not clamp; results differ where an activation passes it"
+NO_CLAMP = -1.0  # of "generator.conv_clamp" and the discriminator's
 
 
 def same(value):
@@ -35,6 +35,16 @@ def whole(value):
 def taps(value):
     """FIR taps; None is no filter."""
     return (1,) if value is None else tuple(whole(tap) for tap in value)
+
+
+def clamp(value):
+    """Limit of activations; None is none."""
+    return NO_CLAMP if value is None else float(value)
+
+
+def written_clamp(value):
+    """The inverse of `clamp`."""
+    return None if value == NO_CLAMP else value
 
 
 class Meaning(NamedTuple):
@@ -117,12 +127,13 @@ class Reading(NamedTuple):
 def write_first(signatures, values, part):
     """(*key, arguments) of the first of {key: `Signature`} that has these fields.
 
-    The kind of conditioning does not matter to a network without labels. Raises
-    ValueError where none of them has.
+    The kind of conditioning does not matter to a network without labels, and a clamp
+    seldom acts: it is left out where no function has it. Raises ValueError where none
+    of them has the rest.
     """
     conditioning = f"{part}.conditioning"
     kinds = {conditioning} if not values["label_dim"] else set()
-    for ignored in (set(), kinds):
+    for ignored in (set(), kinds, {*kinds, f"{part}.conv_clamp"}):
         for key, signature in signatures.items():
             if not signature.differs(values) - ignored:
                 return *key, signature.write(values)
@@ -138,6 +149,9 @@ def values_of(config, label_dim):
         for section in ("data", "generator", "discriminator")
         for name, value in dataclasses.asdict(getattr(config, section)).items()
     }
+    for section in ("generator", "discriminator"):
+        limit = config.conv_clamp(getattr(config, section))
+        values[f"{section}.conv_clamp"] = clamp(limit)
     extra = (label_dim, None, LABEL_LR_MUL)
     return values | dict(zip(EXTRA, extra, strict=True))
 

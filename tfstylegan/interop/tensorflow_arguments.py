@@ -73,6 +73,7 @@ def write_generator(values):
         ("G_main", 4): signatures.G_MAIN,
         ("G_main", ADA_VERSION): signatures.G_ADA,
     }
+    values = _grown(values, "generator")
     kind, version, given = arguments.write_first(functions, values, "generator")
     architecture = values["generator.architecture"]
     if architecture != "growing":
@@ -90,10 +91,18 @@ def write_discriminator(values):
         ("D_stylegan" if growing else "D_stylegan2", 4): signatures.D_STYLEGAN2,
         ("D_main", ADA_VERSION): signatures.D_ADA,
     }
+    values = _grown(values, "discriminator")
     kind, version, given = arguments.write_first(functions, values, "discriminator")
     if not growing:
         given["architecture"] = values["discriminator.architecture"]
     return kind, version, given
+
+
+def _grown(values, part):
+    """The values; without a clamp for a network that grows: none of these has it."""
+    if values[f"{part}.architecture"] != "growing":
+        return values
+    return values | {f"{part}.conv_clamp": arguments.NO_CLAMP}
 
 
 def _structure(record, values, part, given, where):

@@ -4,7 +4,7 @@ Of ProGAN, StyleGAN, StyleGAN2 and StyleGAN2-ADA; see `arguments` for what a fie
 """
 
 from tfstylegan.interop import arguments, tensorflow_names
-from tfstylegan.interop.arguments import CLAMP, ROUNDING, Meaning, Signature, whole
+from tfstylegan.interop.arguments import ROUNDING, Meaning, Signature, whole
 
 RUNTIME = "every call chooses it"
 GRAPH = "it says how the graph is made, not what it computes"
@@ -17,7 +17,6 @@ DATA = {
 HARMLESS = {
     **dict.fromkeys(["dtype", "num_fp16_res", "fused_modconv"], ROUNDING),
     **dict.fromkeys(["structure", "is_template_graph", "force_clean_graph"], GRAPH),
-    "conv_clamp": CLAMP,
 }
 FIXED = {
     "fmap_decay": (1,),
@@ -54,6 +53,10 @@ def _fused_from(scale):
 def _or(default):
     """Reads None as `default`."""
     return lambda value: default if value is None else float(value)
+
+
+def _clamp(part):
+    return Meaning(f"{part}.conv_clamp", arguments.clamp, arguments.written_clamp)
 
 
 FUSED_SCALE = Meaning("fused_from", _fused_from, lambda _: "auto")
@@ -140,12 +143,13 @@ G_MAIN = Signature(
     constants={
         "generator.block": "modulated",
         "generator.conditioning": "stylegan2",
+        "generator.conv_clamp": arguments.NO_CLAMP,
     },
     **G_COMMON,
 )
 G_ADA = Signature(
-    fields=G_MAIN.fields,
-    defaults={**G_MAIN.defaults, "truncation_psi": 1.0},
+    fields={**G_MAIN.fields, "conv_clamp": _clamp("generator")},
+    defaults={**G_MAIN.defaults, "truncation_psi": 1.0, "conv_clamp": None},
     constants={"generator.block": "modulated", "generator.conditioning": "ada"},
     **G_COMMON,
 )
@@ -222,6 +226,7 @@ D_STYLEGAN2 = Signature(
     constants={
         "discriminator.block": "stylegan2",
         "discriminator.conditioning": "stylegan2",
+        "discriminator.conv_clamp": arguments.NO_CLAMP,
     },
     **D_COMMON,
 )
@@ -230,8 +235,14 @@ D_ADA = Signature(
         **D_STYLEGAN2.fields,
         "mapping_layers": Meaning("discriminator.mapping_layers", whole),
         "mapping_lrmul": Meaning("discriminator.mapping_lr_mul", float),
+        "conv_clamp": _clamp("discriminator"),
     },
-    defaults={**D_STYLEGAN2.defaults, "mapping_layers": 0, "mapping_lrmul": 0.1},
+    defaults={
+        **D_STYLEGAN2.defaults,
+        "mapping_layers": 0,
+        "mapping_lrmul": 0.1,
+        "conv_clamp": None,
+    },
     constants={
         "discriminator.block": "stylegan2",
         "discriminator.conditioning": "ada",

@@ -5,7 +5,7 @@ What a file leaves to a default is looked up in the attributes of its modules fi
 """
 
 from tfstylegan.interop import arguments, structure
-from tfstylegan.interop.arguments import CLAMP, ROUNDING, Meaning, Signature, whole
+from tfstylegan.interop.arguments import ROUNDING, Meaning, Signature, whole
 
 TRAINING = "it is of training alone"
 NESTED = ("synthesis_kwargs", "block_kwargs", "layer_kwargs", "epilogue_kwargs")
@@ -34,6 +34,9 @@ def _fields(part):
         ),
         "channel_max": Meaning(f"{part}.fmap_max", whole),
         "resample_filter": Meaning(f"{part}.resample_kernel", arguments.taps, list),
+        "conv_clamp": Meaning(
+            f"{part}.conv_clamp", arguments.clamp, arguments.written_clamp
+        ),
         "mapping.num_layers": Meaning(f"{part}.mapping_layers", whole),
         "mapping.lr_multiplier": Meaning(f"{part}.mapping_lr_mul", float),
     }
@@ -44,7 +47,6 @@ COMMON = {
     "harmless": {
         **dict.fromkeys(["num_fp16_res", "use_fp16", "fp16_channels_last"], ROUNDING),
         **dict.fromkeys(["fused_modconv_default"], ROUNDING),
-        "conv_clamp": CLAMP,
         "freeze_layers": TRAINING,
     },
     "shaped": frozenset(
@@ -57,6 +59,7 @@ DEFAULTS = {
     "channel_base": 32768,
     "channel_max": 512,
     "resample_filter": [1, 3, 3, 1],
+    "conv_clamp": None,
     "mapping.num_layers": 8,
     "mapping.lr_multiplier": 0.01,
 }
@@ -202,7 +205,7 @@ def _write(signature, values, part):
     if architecture == "growing":
         raise ValueError("the published layout torch has no growing networks")
     (written,) = arguments.write_first({(): signature}, values, part)
-    written |= {"architecture": architecture, "num_fp16_res": 0, "conv_clamp": None}
+    written |= {"architecture": architecture, "num_fp16_res": 0}
     result = {}
     for name, value in written.items():
         group, _, last = name.rpartition(".")

@@ -16,7 +16,7 @@ class AdaIN(keras.layers.Layer):
     """
 
     def __init__(self, *, seed=None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.seed = seed
         self.normalize = normalization.InstanceNorm(
             dtype=self.dtype_policy, name="normalize"
@@ -26,12 +26,13 @@ class AdaIN(keras.layers.Layer):
         self.affine = equalized.EqualizedDense(
             2 * x_shape[-1],
             seed=rng.child(self.seed, "affine"),
-            dtype=self.dtype_policy,
+            dtype=self.variable_dtype,
             name="affine",
         )
         self.affine.build(w_shape)
 
     def call(self, x, w):
+        x = tf.cast(x, self.compute_dtype)
         style = tf.cast(self.affine(w), x.dtype)[:, tf.newaxis, tf.newaxis, :]
         scale, shift = tf.split(style, 2, axis=-1)  # [N, 1, 1, C]
         return self.normalize(x) * (1 + scale) + shift  # [N, H, W, C]

@@ -6,6 +6,9 @@ lr_mul / sqrt(fan_in); biases by lr_mul. Adam then moves every layer at one spee
 For leaky ReLU a gain of sqrt 2 keeps the variance. StyleGAN2 has it behind the
 activation (`gain`), StyleGAN in the kernel (`kernel_gain`, with a `gain` of 1): the two
 differ in the bias.
+
+In mixed precision weights are scaled in float32 and rounded once, which is why they are
+not autocast.
 """
 
 import math
@@ -15,13 +18,19 @@ import numpy as np
 import tensorflow as tf
 
 from tfstylegan import ops, rng
-from tfstylegan.ops import resample
+from tfstylegan.ops import convolution, resample
 
 
 def _check_gains(gain, kernel_gain):
     for name, value in (("gain", gain), ("kernel_gain", kernel_gain)):
         if value is not None and (value == 0 or not math.isfinite(value)):
             raise ValueError(f"{name} must be finite and not 0; got {value}")
+
+
+def check_clamp(clamp):
+    """Raises ValueError for a limit of activations that is none."""
+    if clamp is not None and not 0 < clamp < math.inf:
+        raise ValueError(f"clamp must be positive and finite, or None; got {clamp}")
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
@@ -66,6 +75,7 @@ class EqualizedDense(keras.layers.Layer):
             name="kernel",
             shape=(channels, self.units),
             initializer=rng.normal_initializer(self.seed, "kernel", 1 / self.lr_mul),
+            autocast=False,
         )
         self.bias = None
         if self.use_bias:
@@ -73,6 +83,7 @@ class EqualizedDense(keras.layers.Layer):
                 name="bias",
                 shape=(self.units,),
                 initializer=keras.initializers.Constant(self.bias_init / self.lr_mul),
+                autocast=False,
             )
         self.scale = self.kernel_gain * self.lr_mul / np.sqrt(channels)
 
@@ -118,7 +129,7 @@ class EqualizedConv2D(keras.layers.Layer):
     taps, odd in number, of one more filter at the larger size: after an up-, before a
     down-convolution (StyleGAN, section 2). The result is
     act(kernel_gain conv(x) + b) * gain, by default with the gain of
-    `ops.fused_bias_act`.
+    `ops.fused_bias_act`, and within +- `clamp` if that is given.
     """
 
     def __init__(
@@ -133,6 +144,7 @@ class EqualizedConv2D(keras.layers.Layer):
         use_bias=True,
         gain=None,
         kernel_gain=1.0,
+        clamp=None,
         seed=None,
         **kwargs,
     ):
@@ -153,6 +165,7 @@ class EqualizedConv2D(keras.layers.Layer):
                 f"resampling; got {blur_kernel} with resampling {resampling!r}"
             )
         _check_gains(gain, kernel_gain)
+        check_clamp(clamp)
         self.filters = filters
         self.kernel_size = kernel_size
         self.resampling = resampling
@@ -162,6 +175,7 @@ class EqualizedConv2D(keras.layers.Layer):
         self.use_bias = use_bias
         self.gain = gain
         self.kernel_gain = kernel_gain
+        self.clamp = clamp
         self.seed = seed
 
     def build(self, input_shape):
@@ -170,11 +184,12 @@ class EqualizedConv2D(keras.layers.Layer):
             name="kernel",
             shape=(size, size, channels, self.filters),
             initializer=rng.normal_initializer(self.seed, "kernel"),
+            autocast=False,
         )
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
-                name="bias", shape=(self.filters,), initializer="zeros"
+                name="bias", shape=(self.filters,), initializer="zeros", autocast=False
             )
         self.scale = self.kernel_gain / np.sqrt(size * size * channels)
         self.taps = resample.setup_filter(self.resample_kernel)
@@ -196,11 +211,15 @@ class EqualizedConv2D(keras.layers.Layer):
             x = self._blurred(x)
             y = resample.conv_downsample_2d(x, kernel, self.taps)  # [N, H/2, W/2, F]
         else:
-            y = tf.nn.conv2d(x, kernel, 1, "SAME")  # [N, H, W, F]
-        if linear:
+            y = convolution.conv2d(x, kernel, 1, "SAME")  # [N, H, W, F]
+        gain, bias = self.gain, self.bias
+        if linear and self.clamp is None:
             return y
-        bias = None if self.bias is None else tf.cast(self.bias, y.dtype)
-        return ops.fused_bias_act(y, bias, act=self.act, gain=self.gain)
+        if linear:
+            gain = None  # it is in y
+        if bias is not None:
+            bias = tf.cast(bias, y.dtype)
+        return ops.fused_bias_act(y, bias, act=self.act, gain=gain, clamp=self.clamp)
 
     def _blurred(self, x):
         if self.blur_kernel is None or len(self.blur_kernel) == 1:
@@ -223,6 +242,7 @@ class EqualizedConv2D(keras.layers.Layer):
             "resampling": self.resampling,
             "resample_kernel": self.resample_kernel,
             "blur_kernel": self.blur_kernel,
+            "clamp": self.clamp,
             "act": self.act,
             "use_bias": self.use_bias,
             "gain": self.gain,

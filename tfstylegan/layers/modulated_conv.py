@@ -1,4 +1,10 @@
-"""Weight modulation and demodulation (StyleGAN2, section 2.2, equations 1-3)."""
+"""Weight modulation and demodulation (StyleGAN2, section 2.2, equations 1-3).
+
+In mixed precision the style, the kernel and the demodulation factor are float32: sums
+of squares need its range and digits, and are small beside the convolution. In float16
+style and kernel are divided by their largest values beforehand, which demodulation
+cancels, so that their product with the features stays in range (StyleGAN2-ADA).
+"""
 
 import keras
 import numpy as np
@@ -6,7 +12,7 @@ import tensorflow as tf
 
 from tfstylegan import rng
 from tfstylegan.layers import equalized
-from tfstylegan.ops import resample
+from tfstylegan.ops import convolution, resample
 
 EPSILON = 1e-8
 
@@ -33,7 +39,7 @@ def modulated_conv2d(x, kernel, style, *, demodulate=True, up=False, taps=None):
     if up:
         y = resample.upsample_conv_2d(x, kernel, taps)  # [N, 2H, 2W, F]
     else:
-        y = tf.nn.conv2d(x, kernel, 1, "SAME")  # [N, H, W, F]
+        y = convolution.conv2d(x, kernel, 1, "SAME")  # [N, H, W, F]
     if demodulate:
         y = y * demodulation(kernel, style)[:, tf.newaxis, tf.newaxis, :]
     return y
@@ -46,12 +52,27 @@ def demodulation(kernel, style):
     return tf.math.rsqrt(norm)
 
 
+def prenormalized(kernel, style):
+    """The same layer with demodulation, for numbers of small range (StyleGAN2-ADA).
+
+    w / (sqrt(fan_in) max |w|), over [K, K, C] of each output channel, and
+    s / max |s|, over the channels of each sample. The factors cancel but for the 1e-8
+    of the demodulation, so that no gradient has to pass through them.
+    """
+    fan_in = np.sqrt(np.prod(kernel.shape[:3]))
+    largest = tf.reduce_max(tf.abs(kernel), axis=(0, 1, 2))  # [F]
+    kernel /= tf.stop_gradient(tf.maximum(largest, EPSILON)) * fan_in
+    largest = tf.reduce_max(tf.abs(style), axis=1, keepdims=True)  # [N, 1]
+    return kernel, style / tf.stop_gradient(tf.maximum(largest, EPSILON))
+
+
 @keras.saving.register_keras_serializable("tfstylegan")
 class ModulatedConv2D(keras.layers.Layer):
     """Convolution whose kernel is modulated by an affine map of w.
 
     Call with x [N, H, W, C] and w [N, D]; gives [N, H, W, filters], twice the height
-    and width with `up`. The affine map starts at 1 for every channel.
+    and width with `up`. The affine map starts at 1 for every channel. In mixed
+    precision w stays in the type of the variables.
     """
 
     def __init__(
@@ -65,7 +86,7 @@ class ModulatedConv2D(keras.layers.Layer):
         seed=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         if filters < 1:
             raise ValueError(f"filters must be at least 1; got {filters}")
         if kernel_size < 1 or kernel_size % 2 == 0:
@@ -83,7 +104,7 @@ class ModulatedConv2D(keras.layers.Layer):
             channels,
             bias_init=1.0,
             seed=rng.child(self.seed, "affine"),
-            dtype=self.dtype_policy,
+            dtype=self.variable_dtype,
             name="affine",
         )
         self.affine.build(w_shape)
@@ -91,26 +112,34 @@ class ModulatedConv2D(keras.layers.Layer):
             name="kernel",
             shape=(size, size, channels, self.filters),
             initializer=rng.normal_initializer(self.seed, "kernel"),
+            autocast=False,
         )
         self.scale = 1 / np.sqrt(size * size * channels)
         self.taps = resample.setup_filter(self.resample_kernel)
 
     def call(self, x, w):
         y, factor = self.convolve(x, w)
-        return y if factor is None else y * factor[:, tf.newaxis, tf.newaxis, :]
+        if factor is None:
+            return y
+        return y * tf.cast(factor, y.dtype)[:, tf.newaxis, tf.newaxis, :]
 
     def convolve(self, x, w):
         """(y, factor [N, filters]), whose product `call` returns.
 
-        For layers that fuse the product with what follows. factor is None without
-        demodulation. Casts no inputs: to be used within the `call` of a layer of the
-        same dtype policy.
+        For layers that fuse the product with what follows. factor, in the type of the
+        variables, is None without demodulation.
         """
-        style = tf.cast(self.affine(w), x.dtype)  # [N, C]
+        style = self.affine(w)  # [N, C]
         kernel = self.kernel * tf.cast(self.scale, self.kernel.dtype)
-        kernel = tf.cast(kernel, x.dtype)
+        if self.demodulate and self.compute_dtype == "float16":
+            kernel, style = prenormalized(kernel, style)
         y = modulated_conv2d(
-            x, kernel, style, demodulate=False, up=self.up, taps=self.taps
+            tf.cast(x, self.compute_dtype),
+            tf.cast(kernel, self.compute_dtype),
+            tf.cast(style, self.compute_dtype),
+            demodulate=False,
+            up=self.up,
+            taps=self.taps,
         )
         return y, demodulation(kernel, style) if self.demodulate else None
 

@@ -16,24 +16,27 @@ class NoiseInput(keras.layers.Layer):
     """
 
     def __init__(self, *, per_channel=False, seed=None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.per_channel = per_channel
         self.seed = seed
 
     def build(self, x_shape, noise_shape=None):
         shape = (x_shape[-1],) if self.per_channel else ()
         self.strength = self.add_weight(
-            name="strength", shape=shape, initializer="zeros"
+            name="strength", shape=shape, initializer="zeros", autocast=False
         )
         self.fixed = self.add_weight(
             name="fixed",
             shape=(1, *x_shape[1:3], 1),
             initializer=rng.normal_initializer(self.seed, "fixed"),
             trainable=False,
+            autocast=False,
         )
 
     def call(self, x, noise):
-        return x + tf.cast(noise * self.strength, x.dtype)  # [N, H, W, C]
+        noise = tf.cast(noise, self.variable_dtype) * self.strength  # rounded once
+        x = tf.cast(x, self.compute_dtype)
+        return x + tf.cast(noise, x.dtype)  # [N, H, W, C]
 
     def compute_output_shape(self, x_shape, noise_shape=None):
         return x_shape

@@ -31,6 +31,7 @@ class SpectralNorm(keras.layers.SpectralNormalization):
             shape=(1, self.kernel_shape[-1]),
             initializer=rng.normal_initializer(self.seed, "vector_u"),
             trainable=False,
+            autocast=False,
             aggregation="only_first_replica",
         )
 

@@ -19,13 +19,24 @@ class Epilogue(keras.layers.Layer):
     """What follows a convolution or the constant: AdaIN(lrelu(x + noise + b), w).
 
     Noise is scaled per channel. `use_noise` and `styles` (the AdaIN) leave out their
-    part; `pixel_norm` normalises each pixel before the AdaIN.
+    part; `pixel_norm` normalises each pixel before the AdaIN. The argument of AdaIN, or
+    of `pixel_norm`, lies within +- `clamp` if that is given. In mixed precision w and
+    noise stay in float32.
     """
 
     def __init__(
-        self, *, use_noise=True, styles=True, pixel_norm=False, seed=None, **kwargs
+        self,
+        *,
+        use_noise=True,
+        styles=True,
+        pixel_norm=False,
+        clamp=None,
+        seed=None,
+        **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
+        equalized.check_clamp(clamp)
+        self.clamp = clamp
         self.use_noise = use_noise
         self.styles = styles
         self.pixel_norm = pixel_norm
@@ -48,7 +59,7 @@ class Epilogue(keras.layers.Layer):
     def build_epilogue(self, x_shape, w_shape):
         """Makes the weights for features of `x_shape`."""
         self.bias = self.add_weight(
-            name="bias", shape=(x_shape[-1],), initializer="zeros"
+            name="bias", shape=(x_shape[-1],), initializer="zeros", autocast=False
         )
         if self.noise is not None:
             self.noise.build(x_shape)
@@ -60,7 +71,7 @@ class Epilogue(keras.layers.Layer):
         if self.noise is not None and noise is not None:
             x = self.noise(x, noise)
         bias = tf.cast(self.bias, x.dtype)
-        x = ops.fused_bias_act(x, bias, act="lrelu", gain=1.0)
+        x = ops.fused_bias_act(x, bias, act="lrelu", gain=1.0, clamp=self.clamp)
         if self.normalize is not None:
             x = self.normalize(x)
         return x if self.adain is None else self.adain(x, w)
@@ -71,6 +82,7 @@ class Epilogue(keras.layers.Layer):
             "use_noise": self.use_noise,
             "styles": self.styles,
             "pixel_norm": self.pixel_norm,
+            "clamp": self.clamp,
             "seed": self.seed,
         }
 
@@ -99,7 +111,10 @@ class AdainStart(Epilogue):
     def build(self, w_shape, noise_shape=None):
         if self.dense is None:
             self.const = self.add_weight(
-                name="const", shape=(1, *self.shape), initializer="ones"
+                name="const",
+                shape=(1, *self.shape),
+                initializer="ones",
+                autocast=False,
             )
         else:
             self.dense.build(w_shape)

@@ -59,6 +59,9 @@ def build_generator(config, label_dim=0):
         fmap_max=g.fmap_max,
         resample_kernel=g.resample_kernel,
         blocks=BLOCKS[g.block](g),
+        half_dtype=config.half_dtype,
+        num_fp16_res=config.precision.num_fp16_res,
+        conv_clamp=config.conv_clamp(g),
         seed=rng.child(seed, "synthesis"),
         name="synthesis",
     )
@@ -98,6 +101,9 @@ def build_discriminator(config, label_dim=0):
         mbstd_group_size=d.mbstd_group_size,
         mbstd_num_features=d.mbstd_num_features,
         spectral_norm=d.spectral_norm,
+        half_dtype=config.half_dtype,
+        num_fp16_res=config.precision.num_fp16_res,
+        conv_clamp=config.conv_clamp(d),
         seed=rng.child(config.seed, "discriminator"),
         name="discriminator",
     )

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfstylegan import fmaps, rng
 from tfstylegan.layers import equalized, minibatch_stddev, spectral
-from tfstylegan.networks import label_projection
+from tfstylegan.networks import half, label_projection
 from tfstylegan.networks import labels as labels_lib
 
 BLOCKS = ("stylegan2", "stylegan")
@@ -28,7 +28,9 @@ class DiscriminatorTrunk(keras.Model):
     "stylegan2" smooths with the taps `resample_kernel` where it shrinks; "stylegan"
     blurs with them, convolves and takes the mean of each square, and has the gain of
     its activations in the kernels. `spectral_norm` normalises every kernel, those of
-    label projections apart; then pass training=True in training.
+    label projections apart; then pass training=True in training. The `num_fp16_res`
+    highest levels compute in `half_dtype`, if that is given (see `half`); what
+    activations of convolutions give stays within +- `conv_clamp`.
     """
 
     last_gain = None  # of the second convolution of a level
@@ -51,10 +53,15 @@ class DiscriminatorTrunk(keras.Model):
         mbstd_group_size=4,
         mbstd_num_features=1,
         spectral_norm=False,
+        half_dtype=None,
+        num_fp16_res=4,
+        conv_clamp=None,
         seed=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        half.check(half_dtype, num_fp16_res)
+        equalized.check_clamp(conv_clamp)
         if doublings < 1:
             raise ValueError(f"doublings must be at least 1; got {doublings}")
         if conditioning not in ("stylegan2", "ada"):
@@ -77,6 +84,9 @@ class DiscriminatorTrunk(keras.Model):
         self.mbstd_group_size = mbstd_group_size
         self.mbstd_num_features = mbstd_num_features
         self.spectral_norm = spectral_norm
+        self.half_dtype = half_dtype
+        self.num_fp16_res = num_fp16_res
+        self.conv_clamp = conv_clamp
         self.seed = seed
         levels = range(doublings + 1)
         height, width = self.base_grid
@@ -104,9 +114,13 @@ class DiscriminatorTrunk(keras.Model):
         if self.block == "stylegan" and "resampling" in kwargs:
             kwargs["resample_kernel"] = (1, 1)
             kwargs["blur_kernel"] = self.resample_kernel
+        if self.conv_clamp is not None and act == "lrelu":
+            relative = 1 if gain is None else gain / math.sqrt(2)  # lrelu's own
+            kwargs["clamp"] = self.conv_clamp * relative
         return self._layer(
             equalized.EqualizedConv2D,
             name,
+            dtype=half.policy(self, level),
             filters=self.widths[to_level],
             kernel_size=size,
             act=act,
@@ -114,10 +128,10 @@ class DiscriminatorTrunk(keras.Model):
             **kwargs,
         )
 
-    def _layer(self, cls, name, **kwargs):
+    def _layer(self, cls, name, dtype=None, **kwargs):
         """An equalised layer, its kernel normalised if that is asked for."""
         seed = rng.child(self.seed, name)
-        options = {"seed": seed, "dtype": self.dtype_policy, "name": name}
+        options = {"seed": seed, "dtype": dtype or self.dtype_policy, "name": name}
         if not self.spectral_norm:
             return cls(**kwargs, **options)
         layer = cls(**kwargs, **{**options, "name": "layer"})
@@ -232,5 +246,8 @@ class DiscriminatorTrunk(keras.Model):
             "mbstd_group_size": self.mbstd_group_size,
             "mbstd_num_features": self.mbstd_num_features,
             "spectral_norm": self.spectral_norm,
+            "half_dtype": self.half_dtype,
+            "num_fp16_res": self.num_fp16_res,
+            "conv_clamp": self.conv_clamp,
             "seed": self.seed,
         }

@@ -1,6 +1,7 @@
 """Growing discriminator (ProGAN, section 3; StyleGAN; StyleGAN2, configs A to D)."""
 
 import keras
+import tensorflow as tf
 
 from tfstylegan.networks import discriminator_blocks, growing
 from tfstylegan.ops import resample
@@ -35,5 +36,6 @@ class GrowingDiscriminator(growing.Growing, discriminator_blocks.DiscriminatorTr
             x = self.down_convs[level - 1](self.convs[level - 1](x))
             if stage.fades and level == last:
                 images = resample.downsample_box(images)
-                x = self.fade(x, self.from_rgb[level - 1](images), stage)
+                old = self.from_rgb[level - 1](images)
+                x = self.fade(tf.cast(x, old.dtype), old, stage)
         return x

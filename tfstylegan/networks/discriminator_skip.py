@@ -1,6 +1,7 @@
 """Discriminator with input skips (StyleGAN2, figure 7b)."""
 
 import keras
+import tensorflow as tf
 
 from tfstylegan.networks import discriminator_blocks
 from tfstylegan.ops import resample
@@ -26,5 +27,6 @@ class SkipDiscriminator(discriminator_blocks.DiscriminatorTrunk):
         for level in range(self.doublings, 0, -1):
             x = self.down_convs[level - 1](self.convs[level - 1](x))
             images = resample.downsample_2d(images, self.taps)
-            x = x + self.from_rgb[level - 1](images)  # [N, h, w, C]
+            y = self.from_rgb[level - 1](images)  # [N, h, w, C]
+            x = tf.cast(x, y.dtype) + y
         return x

@@ -94,6 +94,17 @@ class Generator(keras.Model):
         mean = tf.reduce_mean(ws[:, 0], axis=0)  # [D]
         self.w_avg.assign(mean + (self.w_avg - mean) * self.w_avg_decay)
 
+    def in_float32(self):
+        """A generator of these weights that computes in float32: itself if it does."""
+        if self.synthesis.half_dtype is None:
+            return self
+        config = self.get_config()
+        config["synthesis"]["config"]["half_dtype"] = None
+        wide = self.from_config(config)
+        for ours, theirs in zip(wide.variables, self.variables, strict=True):
+            ours.assign(theirs)
+        return wide
+
     def compute_output_shape(self, z_shape, labels_shape=None, **_):
         return self.synthesis.compute_output_shape(z_shape)
 

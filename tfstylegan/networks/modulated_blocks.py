@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfstylegan import ops, rng
-from tfstylegan.layers import modulated_conv, noise
+from tfstylegan.layers import equalized, modulated_conv, noise
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
@@ -44,7 +44,8 @@ class StyledConv(keras.layers.Layer):
     """lrelu(modulated_conv(x, w) + strength noise + b) gain, by default sqrt(2).
 
     Call with x [N, H, W, C], w [N, D] and noise [N or 1, H', W', 1] or None; gives
-    [N, H', W', filters], where H' = 2H with `up`, else H.
+    [N, H', W', filters], where H' = 2H with `up`, else H, within +- `clamp` if given.
+    In mixed precision w, noise and what scales features stay in float32.
     """
 
     demodulate = True  # of the convolution
@@ -56,14 +57,17 @@ class StyledConv(keras.layers.Layer):
         up=False,
         resample_kernel=(1, 3, 3, 1),
         gain=None,
+        clamp=None,
         seed=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
+        equalized.check_clamp(clamp)
         self.filters = filters
         self.up = up
         self.resample_kernel = tuple(resample_kernel)
         self.gain = gain
+        self.clamp = clamp
         self.seed = seed
         self.conv = modulated_conv.ModulatedConv2D(
             filters,
@@ -82,14 +86,21 @@ class StyledConv(keras.layers.Layer):
         self.conv.build(x_shape, w_shape)
         self.noise.build(self.conv.compute_output_shape(x_shape, w_shape))
         self.bias = self.add_weight(
-            name="bias", shape=(self.filters,), initializer="zeros"
+            name="bias", shape=(self.filters,), initializer="zeros", autocast=False
         )
 
     def call(self, x, w, noise=None):
         x, factor = self.convolve(x, w)  # [N, H', W', F], [N, F]
         strength = None if noise is None else self.noise.strength
         return ops.styled_epilogue(
-            x, factor, noise, strength, self.bias, act="lrelu", gain=self.gain
+            x,
+            factor,
+            noise,
+            strength,
+            self.bias,
+            act="lrelu",
+            gain=self.gain,
+            clamp=self.clamp,
         )
 
     def convolve(self, x, w):
@@ -106,6 +117,7 @@ class StyledConv(keras.layers.Layer):
             "up": self.up,
             "resample_kernel": self.resample_kernel,
             "gain": self.gain,
+            "clamp": self.clamp,
             "seed": self.seed,
         }
 
@@ -114,11 +126,14 @@ class StyledConv(keras.layers.Layer):
 class ToRGB(keras.layers.Layer):
     """1x1 modulated convolution without demodulation, plus bias.
 
-    Call with x [N, H, W, C] and w [N, D]; gives [N, H, W, channels].
+    Call with x [N, H, W, C] and w [N, D]; gives [N, H, W, channels], within +- `clamp`
+    if given.
     """
 
-    def __init__(self, channels, *, seed=None, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, channels, *, clamp=None, seed=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        equalized.check_clamp(clamp)
+        self.clamp = clamp
         self.channels = channels
         self.seed = seed
         self.conv = modulated_conv.ModulatedConv2D(
@@ -133,11 +148,13 @@ class ToRGB(keras.layers.Layer):
     def build(self, x_shape, w_shape):
         self.conv.build(x_shape, w_shape)
         self.bias = self.add_weight(
-            name="bias", shape=(self.channels,), initializer="zeros"
+            name="bias", shape=(self.channels,), initializer="zeros", autocast=False
         )
 
     def call(self, x, w):
         x = self.conv(x, w)  # [N, H, W, channels]
+        if self.clamp is not None:
+            return ops.fused_bias_act(x, self.bias, clamp=self.clamp)
         return x + tf.cast(self.bias, x.dtype)
 
     def compute_output_shape(self, x_shape, w_shape):
@@ -147,5 +164,6 @@ class ToRGB(keras.layers.Layer):
         return {
             **super().get_config(),
             "channels": self.channels,
+            "clamp": self.clamp,
             "seed": self.seed,
         }

@@ -1,6 +1,7 @@
 """Growing synthesis (ProGAN, section 3; StyleGAN; StyleGAN2, configs A to D)."""
 
 import keras
+import tensorflow as tf
 
 from tfstylegan.networks import growing, synthesis_trunk
 from tfstylegan.ops import resample
@@ -42,4 +43,5 @@ class GrowingSynthesis(growing.Growing, synthesis_trunk.SynthesisTrunk):
         return resample.upsample_nearest(y, 2 ** self.missing(stage))
 
     def _image(self, level, x, ws):
-        return self.to_rgb[level](x, ws[:, 2 * level + 1])
+        image = self.to_rgb[level](x, ws[:, 2 * level + 1])
+        return tf.cast(image, self.compute_dtype)

@@ -4,7 +4,7 @@ import keras
 
 from tfstylegan import rng
 from tfstylegan.layers import equalized
-from tfstylegan.networks import residual, synthesis_trunk
+from tfstylegan.networks import half, residual, synthesis_trunk
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
@@ -28,7 +28,7 @@ class ResnetSynthesis(synthesis_trunk.SynthesisTrunk):
             use_bias=False,
             gain=residual.RESIDUAL_GAIN,
             seed=rng.child(self.seed, name),
-            dtype=self.dtype_policy,
+            dtype=half.policy(self, level),
             name=name,
         )
 

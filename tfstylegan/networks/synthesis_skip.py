@@ -1,6 +1,7 @@
 """Synthesis network with output skips (StyleGAN2, figure 7b; configs E and F)."""
 
 import keras
+import tensorflow as tf
 
 from tfstylegan.networks import synthesis_trunk
 from tfstylegan.ops import resample
@@ -26,5 +27,5 @@ class SkipSynthesis(synthesis_trunk.SynthesisTrunk):
         for level in range(1, self.doublings + 1):
             x = self.next_level(level, x, ws, noise)  # [N, h, w, C]
             y = resample.upsample_2d(y, self.taps)  # [N, h, w, channels]
-            y = y + self.to_rgb[level](x, ws[:, 2 * level + 1])
+            y = y + tf.cast(self.to_rgb[level](x, ws[:, 2 * level + 1]), y.dtype)
         return y

@@ -7,11 +7,13 @@ number k and noise number k; with StyleGAN2's layers those of level i are number
 (up) and 2i, with StyleGAN's one more, and to_rgb reads w number 2i + 1.
 """
 
+import math
+
 import keras
 import tensorflow as tf
 
 from tfstylegan import fmaps, rng
-from tfstylegan.networks import modulated_blocks
+from tfstylegan.networks import half, modulated_blocks
 
 NOISE_MODES = ("random", "const", "none")
 
@@ -23,7 +25,9 @@ class SynthesisTrunk(keras.layers.Layer):
     `noise_mode`: "random" draws fresh noise of `seed` (int32 [2], by default a new one
     at each call), "const" takes the stored maps, "none" leaves noise out. `noise`, a
     list of [N or 1, h, w, 1] of the sizes `noise_sizes`, is used instead if given.
-    `blocks` makes the layers, by default those of StyleGAN2.
+    `blocks` makes the layers, by default those of StyleGAN2. The `num_fp16_res` highest
+    levels compute in `half_dtype`, if that is given (see `half`); features and images
+    of levels stay within +- `conv_clamp`.
     """
 
     last_gain = None  # of the second convolution of a level above the first
@@ -41,10 +45,14 @@ class SynthesisTrunk(keras.layers.Layer):
         fmap_max=512,
         resample_kernel=(1, 3, 3, 1),
         blocks=None,
+        half_dtype=None,
+        num_fp16_res=4,
+        conv_clamp=None,
         seed=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        half.check(half_dtype, num_fp16_res)
         if doublings < 1:
             raise ValueError(f"doublings must be at least 1; got {doublings}")
         self.w_dim = w_dim
@@ -56,6 +64,9 @@ class SynthesisTrunk(keras.layers.Layer):
         self.fmap_max = fmap_max
         self.resample_kernel = tuple(resample_kernel)
         self.blocks = blocks or modulated_blocks.ModulatedBlocks()
+        self.half_dtype = half_dtype
+        self.num_fp16_res = num_fp16_res
+        self.conv_clamp = conv_clamp
         self.seed = seed
         levels = range(doublings + 1)
         height, width = self.base_grid
@@ -66,7 +77,7 @@ class SynthesisTrunk(keras.layers.Layer):
         ]
         self.num_ws = 2 * len(self.sizes)
         name = f"{self.size_name(0)}_start"
-        self.start = self.blocks.start(self.shape(0)[1:], **self._options(name))
+        self.start = self.blocks.start(self.shape(0)[1:], **self._options(0, name))
         self.up_convs = [
             self._styled_conv(i, f"{self.size_name(i)}_conv_up", up=True)
             for i in levels[1:]
@@ -96,22 +107,30 @@ class SynthesisTrunk(keras.layers.Layer):
         height, width = self.sizes[level]
         return f"{height}x{width}"
 
-    def _styled_conv(self, level, name, **kwargs):
+    def _styled_conv(self, level, name, gain=None, **kwargs):
+        options = self._options(level, name)
+        if gain is not None and self.conv_clamp is not None:
+            options["clamp"] *= gain / math.sqrt(2)  # lrelu's own
         return self.blocks.conv(
             self.widths[level],
             resample_kernel=self.resample_kernel,
-            **self._options(name),
+            gain=gain,
+            **options,
             **kwargs,
         )
 
-    def _options(self, name):
-        seed = rng.child(self.seed, name)
-        return {"seed": seed, "dtype": self.dtype_policy, "name": name}
+    def _options(self, level, name):
+        return {
+            "clamp": self.conv_clamp,
+            "seed": rng.child(self.seed, name),
+            "dtype": half.policy(self, level),
+            "name": name,
+        }
 
     def to_rgb_layer(self, level):
         """A new to_rgb layer for a level; subclasses keep those they need."""
         name = f"{self.size_name(level)}_to_rgb"
-        return self.blocks.to_rgb(self.channels, **self._options(name))
+        return self.blocks.to_rgb(self.channels, **self._options(level, name))
 
     def shape(self, level):
         """Shape of the features at a level."""
@@ -124,6 +143,7 @@ class SynthesisTrunk(keras.layers.Layer):
                 name="const",
                 shape=(1, *self.sizes[0], self.widths[0]),
                 initializer=rng.normal_initializer(self.seed, "const"),
+                autocast=False,
             )
         else:
             self.start.build(w_shape)
@@ -137,7 +157,7 @@ class SynthesisTrunk(keras.layers.Layer):
             noise = self._noise(tf.shape(ws)[0], noise_mode, seed)
         if not self.blocks.noise:
             noise = [None] * self.num_ws
-        return self.compose(ws, noise)
+        return tf.cast(self.compose(ws, noise), self.compute_dtype)
 
     def _noise(self, batch, mode, seed):
         if mode not in NOISE_MODES:
@@ -210,6 +230,9 @@ class SynthesisTrunk(keras.layers.Layer):
             "fmap_min": self.fmap_min,
             "fmap_max": self.fmap_max,
             "resample_kernel": self.resample_kernel,
+            "half_dtype": self.half_dtype,
+            "num_fp16_res": self.num_fp16_res,
+            "conv_clamp": self.conv_clamp,
             "blocks": keras.saving.serialize_keras_object(self.blocks),
             "seed": self.seed,
         }

@@ -8,6 +8,7 @@ such as [1, 3, 3, 1] and the result of `setup_filter` mean the same.
 import numpy as np
 import tensorflow as tf
 
+from tfstylegan.ops import convolution
 from tfstylegan.ops.upfirdn2d import upfirdn2d
 
 
@@ -106,7 +107,7 @@ def upsample_conv_2d(x, w, kernel, factor=2):
     _check_factor(factor)
     x, w = _check_conv(x, w)
     if w.shape[0] == w.shape[1] == 1:
-        return upsample_2d(tf.nn.conv2d(x, w, 1, "VALID"), kernel, factor)
+        return upsample_2d(convolution.conv2d(x, w, 1, "VALID"), kernel, factor)
     kernel = setup_filter([1] * factor if kernel is None else kernel)
     shape = [_dim(x, 0)]
     pads = []
@@ -119,7 +120,7 @@ def upsample_conv_2d(x, w, kernel, factor=2):
         pads += [(p + 1) // 2 + factor - 1, p // 2 + factor - 1]
     # A transposed convolution is a true convolution: flip w to correlate.
     w = tf.transpose(tf.reverse(w, [0, 1]), [0, 1, 3, 2])  # [Kh, Kw, F, C]
-    x = tf.nn.conv2d_transpose(x, w, [*shape, w.shape[2]], factor, "VALID")
+    x = convolution.conv2d_transpose(x, w, [*shape, w.shape[2]], factor, "VALID")
     return upfirdn2d(x, kernel, padding=pads, gain=float(factor**2))
 
 
@@ -138,14 +139,14 @@ def conv_downsample_2d(x, w, kernel, factor=2):
     _check_factor(factor)
     x, w = _check_conv(x, w)
     if w.shape[0] == w.shape[1] == 1:
-        return tf.nn.conv2d(downsample_2d(x, kernel, factor), w, 1, "VALID")
+        return convolution.conv2d(downsample_2d(x, kernel, factor), w, 1, "VALID")
     kernel = setup_filter([1] * factor if kernel is None else kernel)
     pads = []
     for axis, k in enumerate(_widths(kernel)):
         p = (k - factor) + (w.shape[axis] - 1)
         pads += [(p + 1) // 2, p // 2]
     x = upfirdn2d(x, kernel, padding=pads)
-    return tf.nn.conv2d(x, w, factor, "VALID")
+    return convolution.conv2d(x, w, factor, "VALID")
 
 
 def _widths(kernel):

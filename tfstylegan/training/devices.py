@@ -11,6 +11,8 @@ def mirrored_strategy(config):
     gpus = tf.config.list_logical_devices("GPU")
     devices = [gpu.name for gpu in gpus] or ["CPU:0"]
     count = len(devices)
+    if config.precision.xla and count > 1:
+        raise ValueError(f"config.precision.xla must be False on {count} devices")
     multiple = count * (config.loss.pl_batch_shrink if config.loss.pl_weight else 1)
     group = config.discriminator.mbstd_group_size
     for resolution in config.resolutions:

@@ -100,6 +100,7 @@ class Growing:
 
 def reset(optimizer):
     """Forgets the moments and the step count of Adam, not its learning rate."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # its scale stays
     for variable in optimizer.variables:
         if variable is not optimizer.learning_rate:
             variable.assign(np.zeros(variable.shape, variable.dtype))

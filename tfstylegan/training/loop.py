@@ -13,7 +13,14 @@ from tfstylegan import checkpoints, ops
 from tfstylegan import config as config_lib
 from tfstylegan.data import pipeline
 from tfstylegan.networks import storage
-from tfstylegan.training import allocator, gallery, replicas, transfer
+from tfstylegan.training import (
+    allocator,
+    gallery,
+    loss_scale,
+    precision,
+    replicas,
+    transfer,
+)
 from tfstylegan.training import growing as growing_lib
 from tfstylegan.training import report as report_lib
 from tfstylegan.training import state as state_lib
@@ -36,6 +43,7 @@ class Loop:
 
     def __init__(self, config, workdir, source, strategy):
         allocator.keep_freed_memory()
+        precision.prepare(config.precision)
         self.config = config
         self.workdir = workdir
         self.source = source
@@ -108,6 +116,7 @@ class Loop:
     def _announce(self):
         logging.info("data: %s", self.source.description)
         logging.info("ops: %s", ops.library.describe())
+        logging.info("precision: %s", precision.describe(self.config.precision))
         logging.info(
             "devices: %d x %s",
             self.strategy.num_replicas_in_sync,
@@ -179,7 +188,7 @@ class Loop:
         scalars["timing/data_wait"] = waited / seconds  # part of the tick
         if retrace:
             scalars["timing/retrace"] = retrace
-        scalars |= self.growing.progress
+        scalars |= self.growing.progress | loss_scale.progress(self.state)
         if self.state.augment:
             scalars |= self.state.augment.progress
         self._look(tick, scalars, vectors)

@@ -41,7 +41,7 @@ def needs_fakes(loss):
     return bool(loss.r2_gamma or loss.gp_lambda)
 
 
-def discriminator_penalties(loss, discriminate, real, fake, factors):
+def discriminator_penalties(loss, discriminate, real, fake, factors, scale=1.0):
     """Gradient penalties of D that are switched on.
 
     Args:
@@ -50,6 +50,7 @@ def discriminator_penalties(loss, discriminate, real, fake, factors):
       real: [N, H, W, C].
       fake: [N, H, W, C]; not looked at unless `needs_fakes`.
       factors: function to uniform numbers [N, 1, 1, 1], for WGAN-GP.
+      scale: of gradients while they are computed; see `losses.r1_penalty`.
 
     Returns:
       {name: (penalty [N], weight)}, and {"real", "fake": logits [N, 1]} as far as they
@@ -57,14 +58,14 @@ def discriminator_penalties(loss, discriminate, real, fake, factors):
     """
     penalties, logits = {}, {}
     if loss.r1_gamma:
-        penalty, logits["real"] = losses.r1_penalty(discriminate, real)
+        penalty, logits["real"] = losses.r1_penalty(discriminate, real, scale)
         penalties["reg/r1"] = penalty, loss.r1_gamma / 2
     if loss.r2_gamma:
-        penalty, logits["fake"] = losses.r1_penalty(discriminate, fake)
+        penalty, logits["fake"] = losses.r1_penalty(discriminate, fake, scale)
         penalties["reg/r2"] = penalty, loss.r2_gamma / 2
     if loss.gp_lambda:
         penalty = losses.gradient_penalty(
-            discriminate, real, fake, factors(), loss.gp_target
+            discriminate, real, fake, factors(), loss.gp_target, scale
         )
         penalties["reg/gradient_penalty"] = penalty, loss.gp_lambda
     return penalties, logits

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfstylegan.networks import build, storage
-from tfstylegan.training import adaptive, freezing, schedules
+from tfstylegan.training import adaptive, freezing, loss_scale, schedules
 
 
 @dataclasses.dataclass
@@ -53,8 +53,8 @@ def create(config, label_dim):
         g=g,
         d=d,
         g_ema=g_ema,
-        g_optimizer=_adam("g_optimizer", g, optimizer, optimizer.g_lr, g_interval),
-        d_optimizer=_adam("d_optimizer", d, optimizer, optimizer.d_lr, d_interval),
+        g_optimizer=_adam("g_optimizer", g, config, optimizer.g_lr, g_interval),
+        d_optimizer=_adam("d_optimizer", d, config, optimizer.d_lr, d_interval),
         pl_mean=tf.Variable(
             0.0, trainable=False, aggregation=tf.VariableAggregation.MEAN
         ),
@@ -73,10 +73,12 @@ def lazy_intervals(loss):
     return (loss.pl_interval, loss.r1_interval) if loss.lazy else (0, 0)
 
 
-def _adam(name, network, optimizer, lr, interval):
+def _adam(name, network, config, lr, interval):
+    optimizer = config.optimizer
     lr, beta1, beta2 = schedules.lazy_adam(
         lr, optimizer.beta1, optimizer.beta2, interval
     )
     adam = keras.optimizers.Adam(lr, beta1, beta2, epsilon=optimizer.epsilon, name=name)
+    adam = loss_scale.scaled(adam, config)
     adam.build(network.trainable_variables)
     return adam

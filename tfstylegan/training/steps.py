@@ -20,7 +20,7 @@ from tfstylegan import augment, losses, rng
 from tfstylegan.data import pipeline
 from tfstylegan.networks import generator
 from tfstylegan.training import ema as ema_lib
-from tfstylegan.training import objectives, replicas, schedules
+from tfstylegan.training import loss_scale, objectives, precision, replicas, schedules
 
 
 class Steps:
@@ -40,6 +40,7 @@ class Steps:
         self.strategy = strategy
         self.batch_size = batch_size or config.train.batch_size
         self.stage = stage
+        self.gradient_scale = loss_scale.gradient_scale(config)
         self.pl_batch_size = self.batch_size // config.loss.pl_batch_shrink
         self.augment = None
         if config.augment.mode != "none":
@@ -119,7 +120,10 @@ class Steps:
             yield "d_reg", lambda: self.d_reg(images, labels, number)
 
     def _run(self, step_fn, *args):
-        results = self.strategy.run(step_fn, args=args)
+        run = self.strategy.run
+        if self.config.precision.xla:
+            run = precision.compiled(run)
+        results = run(step_fn, args=args)
         return {name: self._join(value) for name, value in results.items()}
 
     def _join(self, value):
@@ -166,6 +170,7 @@ class Steps:
             lambda ws: state.g.synthesis(ws, noise=noise, training=True),
             mixed,
             direction,
+            self.gradient_scale,
         )  # [n]
         penalty, pl_mean = losses.path_length_penalty(
             lengths, state.pl_mean, loss.pl_decay, replicas.global_mean
@@ -223,7 +228,7 @@ class Steps:
             return replicas.rows(rng.uniform(key, [self.batch_size, 1, 1, 1]))
 
         penalties, logits = objectives.discriminator_penalties(
-            self.config.loss, discriminate, real, fake, factors
+            self.config.loss, discriminate, real, fake, factors, self.gradient_scale
         )
         total = 0.0
         for penalty, weight in penalties.values():
@@ -303,6 +308,7 @@ class Steps:
         gradients = tape.gradient(
             total,
             [variable.value for variable in variables],
+            output_gradients=optimizer.scale_loss(tf.ones_like(total)),
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         optimizer.apply(gradients, variables)
