@@ -200,7 +200,7 @@ def test_adam_is_corrected_wherever_regularisation_is_lazy(loss, g, d):
     intervals = state_lib.lazy_intervals(config.loss)
     assert intervals == (g, d)
     for interval in intervals:
-        adam = state_lib._adam("adam", network, config.optimizer, 0.002, interval)
+        adam = state_lib._adam("adam", network, config, 0.002, interval)
         lr, _, beta2 = schedules.lazy_adam(0.002, 0.0, 0.99, interval)
         assert float(adam.learning_rate) == pytest.approx(lr)
         assert adam.beta_2 == beta2
