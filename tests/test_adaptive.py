@@ -97,7 +97,7 @@ PHASES = ("g_main", "d_main", "d_reg")
 def test_p_of_zero_trains_as_without_augmentation(eagerly):
     without = test_steps.Rig(["CPU:0"], config=config_with("none"))
     zero = test_steps.Rig(["CPU:0"], config=config_with(p=0.0))
-    assert without.steps.augment is None and without.state.augment is None
+    assert without.steps.critic.augment is None and without.state.augment is None
     for name in PHASES:
         pairs = zip(moved(without, name)[1], moved(zero, name)[1], strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs), name
@@ -150,7 +150,9 @@ def test_r1_is_the_slope_of_d_through_the_augmentation(eagerly):
 def test_real_and_fake_images_have_draws_of_their_own(eagerly):
     rig = test_steps.Rig(["CPU:0"], config=config_with())
     seen = []
-    rig.steps._augmented = lambda images, stream, step: seen.append(stream) or images
+    rig.steps.critic._augmented = lambda images, stream, *_: (
+        seen.append(stream) or images
+    )
     for name in PHASES:
         moved(rig, name)
     assert len(set(seen)) == len(seen) == 4

@@ -1,9 +1,9 @@
-"""What tools/bench_training.py and tools/compare_ops.py print, on a tiny model."""
+"""What the benchmarks of training print, on a tiny model."""
 
 import re
 
 import pytest
-from test_commands import run
+from test_commands import fails, run
 
 from tfstylegan import ops
 
@@ -47,6 +47,20 @@ def test_comparison_of_ops_tells_them_apart():
     for side in (0, 1):
         parts = [row[side] for row in table.values() if len(row) == 2]
         assert 2 * table["all"][side] == pytest.approx(sum(parts), abs=0.05)
+
+
+def test_comparison_of_rounds_relates_times_and_memory():
+    result = run("tools/compare_rounds.py", *TINY)
+    assert result.returncode == 0, result.stderr
+    cells = [line.strip("| ").split(" | ") for line in result.stdout.splitlines()]
+    table = {name: [float(x) for x in row] for name, *row in cells if _numbers(row)}
+    assert set(table) == {"seconds of a cycle", "peak memory, GiB"}
+    for parts, whole, ratio in table.values():
+        assert ratio == pytest.approx(parts / whole, rel=0.05)
+
+
+def test_rounds_that_tear_groups_apart_are_named():
+    fails(run("tools/compare_rounds.py", *TINY, "--rounds=3"), "--rounds", "got 3")
 
 
 def _numbers(row):

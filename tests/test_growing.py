@@ -332,4 +332,4 @@ def test_batches_that_devices_cannot_share_are_refused(monkeypatch, table, messa
     config = tiny_config()
     config.growing.batch_size = table
     with pytest.raises(ValueError, match=message):
-        devices.mirrored_strategy(config)
+        devices.strategy(config)

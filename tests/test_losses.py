@@ -230,6 +230,16 @@ def test_path_length_mean_moves_by_its_decay():
     np.testing.assert_allclose(penalty, [0.25, 0.25, 20.25])
 
 
+def test_path_length_slopes_are_the_gradient_of_the_penalty():
+    lengths = tf.constant([1.0, 2.0, 6.0, 0.5], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(lengths)
+        penalty, pl_mean = losses.path_length_penalty(lengths, 1.5, 0.25)
+        total = tf.reduce_sum(penalty)
+    slopes = losses.path_length_slopes(lengths, tf.reduce_mean(lengths), pl_mean, 0.25)
+    np.testing.assert_allclose(slopes, tape.gradient(total, lengths), rtol=1e-12)
+
+
 def test_oracle_logistic_losses():
     logits = tf.constant([[-3.0], [0.5], [40.0]])
     expected = np.log1p(np.exp(-logits.numpy()[:, 0]))

@@ -69,6 +69,20 @@ def test_stream_resumes_at_any_image_bit_for_bit(start, batch_size):
     np.testing.assert_array_equal(rest[1], whole[1][start:])
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_stream_of_some_rows_is_that_part_of_each_batch(monkeypatch, in_memory):
+    if not in_memory:
+        monkeypatch.setattr(pipeline, "TENSOR_BYTES", 0)
+    source, rows = numbered_source(10), np.array([6, 1, 4])
+    whole = take(source, 24, mirror=True, batch_size=8)
+    options = {"batch_size": 8, "seed": 7, "mirror": True, "start_image": 0}
+    stream = pipeline.training_stream(source, rows=rows, **options).take(3)
+    for i, batch in enumerate(stream):
+        np.testing.assert_array_equal(batch["image"], whole[0][8 * i + rows])
+        np.testing.assert_array_equal(batch["label"], whole[1][8 * i + rows])
+    assert i == 2
+
+
 def test_stream_starts_far_along():
     far = 3_000_000_000  # images: more than 32 bits hold
     first = order(10, 12, start_image=far)

@@ -150,7 +150,14 @@ class TrainConfig:
     """Length of the run and what it writes. Time is images seen."""
 
     total_kimg: float = 25000.0
-    batch_size: int = 32  # all replicas together
+    batch_size: int = 32  # all devices together
+    # Samples that a device has at once; a larger share is worked off in rounds, of
+    # which it applies the summed gradients. 0 = its whole share.
+    max_batch_per_device: int = 0
+    # mirrored: all GPUs of this machine, or its CPU; multi_worker: several machines,
+    # as the environment variable TF_CONFIG says; tpu; auto: mirrored, or multi_worker
+    # where TF_CONFIG names several.
+    strategy: str = "auto"
     tick_kimg: float = 4.0  # at least one batch
     ema_halflife_kimg: float = 10.0
     ema_rampup: float = 0.0  # half-life at most this part of the images seen; 0 = off
@@ -178,6 +185,8 @@ class GrowingConfig:
     fade_kimg: float = 600.0  # of each fading
     minibatch_repeats: int = 4  # training steps between updates of the schedule
     batch_size: tuple[tuple[int, int], ...] = ()  # overrides train.batch_size
+    # Overrides train.max_batch_per_device.
+    max_batch_per_device: tuple[tuple[int, int], ...] = ()
     lr: tuple[tuple[int, float], ...] = ()  # overrides optimizer.g_lr and d_lr
     tick_kimg: tuple[tuple[int, float], ...] = ()  # overrides train.tick_kimg
 
@@ -211,6 +220,7 @@ class AtResolution:
     """What a run does while it trains at one resolution."""
 
     batch_size: int
+    max_batch_per_device: int
     g_lr: float
     d_lr: float
     tick_kimg: float
@@ -257,9 +267,10 @@ class Config:
     def at_resolution(self, resolution):
         """What holds while images of this height are trained."""
         growing, optimizer = self.growing, self.optimizer
-        lr = dict(growing.lr)
+        lr, most = dict(growing.lr), dict(growing.max_batch_per_device)
         return AtResolution(
             batch_size=dict(growing.batch_size).get(resolution, self.train.batch_size),
+            max_batch_per_device=most.get(resolution, self.train.max_batch_per_device),
             g_lr=lr.get(resolution, optimizer.g_lr),
             d_lr=lr.get(resolution, optimizer.d_lr),
             tick_kimg=dict(growing.tick_kimg).get(resolution, self.train.tick_kimg),

@@ -21,6 +21,7 @@ METRICS = ("pixel_frechet",)
 G_LOSSES = ("nonsaturating", "saturating", "wasserstein")
 D_LOSSES = ("logistic", "wasserstein", "hinge")
 DTYPES = ("float32", "bfloat16", "float16")
+STRATEGIES = ("auto", "mirrored", "multi_worker", "tpu")
 AUGMENT_MODES = ("none", "fixed", "adaptive")
 AUGMENT_PRESETS = ("blit", "geom", "color", "filter", "noise", "cutout")
 AUGMENT_PRESETS += ("bg", "bgc", "bgcf", "bgcfn", "bgcfnc")
@@ -210,7 +211,8 @@ def _train(config):
     train = config.train
     _positive(config, "train.tick_kimg", "train.ema_halflife_kimg")
     _at_least(config, 0.001, "train.total_kimg")  # one image
-    _at_least(config, 0, "train.ema_rampup")
+    _at_least(config, 0, "train.ema_rampup", "train.max_batch_per_device")
+    _one_of(config, "train.strategy", STRATEGIES)
     _at_least(config, 1, "train.batch_size", "train.keep_checkpoints", "train.d_steps")
     for name in ("checkpoint_ticks", "image_ticks", "metric_ticks"):
         _at_least(config, 1, f"train.{name}")
@@ -240,7 +242,7 @@ def _growing(config):
     requirement = "must be at least 0.001 (one image) without growing.train_kimg"
     _require(config, "growing.fade_kimg", good, requirement)
     _at_least(config, 1, "growing.minibatch_repeats")
-    for name in ("batch_size", "lr", "tick_kimg"):
+    for name in ("batch_size", "max_batch_per_device", "lr", "tick_kimg"):
         table = getattr(growing, name)
         good = len(dict(table)) == len(table)
         good = good and all(_doubles(key, data.base_grid[0]) for key, _ in table)

@@ -134,3 +134,18 @@ def path_length_penalty(lengths, pl_mean, decay, mean=tf.reduce_mean):
     """
     pl_mean = pl_mean + decay * (mean(lengths) - pl_mean)
     return tf.square(lengths - pl_mean), pl_mean
+
+
+def path_length_slopes(lengths, mean, pl_mean, decay):
+    """Slopes of the summed `path_length_penalty`: 2 (length - a - decay (m - a)), [N].
+
+    By the length of each sample, over a global batch with mean length m, that of the
+    new running mean a included.
+
+    Args:
+      lengths: [N] or any part of the batch.
+      mean: m, scalar.
+      pl_mean: a, scalar.
+      decay: as of the penalty.
+    """
+    return 2 * (lengths - pl_mean - decay * (mean - pl_mean))

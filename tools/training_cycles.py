@@ -20,7 +20,7 @@ class Cycles:
 
         self.config = config
         precision.prepare(config.precision)
-        strategy = devices.mirrored_strategy(config)
+        strategy = devices.strategy(config)
         with strategy.scope():
             self.state = state.create(config, 0)
         self.steps = steps.Steps(self.state, config, strategy)

@@ -27,6 +27,7 @@ def training_stream(
     seed: int,
     start_image: int = 0,
     mirror: bool = False,
+    rows: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Infinite dataset of {"image": uint8 [N, H, W, C], "label": float32 [N, T]}.
 
@@ -38,6 +39,8 @@ def training_stream(
 
     `batch_size` is the global batch, N. A distribution strategy splits it over its
     replicas; files are never sharded, since the position counts images of all of them.
+    `rows` names the images of each batch that are wanted, in this order: a worker reads
+    its own only.
 
     Raises ValueError for an empty source, a batch size below 1, a negative start.
     """
@@ -47,13 +50,19 @@ def training_stream(
         raise ValueError(f"batch_size must be at least 1, got {batch_size!r}.")
     if start_image < 0:
         raise ValueError(f"start_image must be at least 0, got {start_image!r}.")
-    gather = _gather(source, batch_size)
+    rows = np.arange(batch_size) if rows is None else np.asarray(rows)
+    in_order = len(rows) == batch_size and np.all(rows == np.arange(batch_size))
+    gather = _gather(source, len(rows))
+
+    def wanted(x):
+        return x if in_order else tf.gather(x, rows)
 
     def load(first):  # int64, images before this batch
         positions = first + tf.range(batch_size, dtype=tf.int64)  # [N]
-        image, label = gather(order(positions, len(source), seed))
+        image, label = gather(wanted(order(positions, len(source), seed)))
         if mirror:
-            flips = coins(positions, seed)[:, tf.newaxis, tf.newaxis, tf.newaxis]
+            flips = wanted(coins(positions, seed))
+            flips = flips[:, tf.newaxis, tf.newaxis, tf.newaxis]
             image = tf.where(flips, image[:, :, ::-1], image)
         return {"image": image, "label": label}  # [N, H, W, C], [N, T]
 

@@ -1,8 +1,11 @@
 """Spectral normalisation of equalised layers (Miyato et al. 2018; StyleGAN2, E)."""
 
 import keras
+import tensorflow as tf
 
 from tfstylegan import rng
+
+MOVING = "vector_u"  # name of the variable that calls with training=True move
 
 
 @keras.saving.register_keras_serializable("tfstylegan")
@@ -26,14 +29,17 @@ class SpectralNorm(keras.layers.SpectralNormalization):
             self.layer.build(input_shape)
         self.kernel = self.layer.kernel
         self.kernel_shape = self.kernel.shape
-        self.vector_u = self.add_weight(
-            name="vector_u",
-            shape=(1, self.kernel_shape[-1]),
-            initializer=rng.normal_initializer(self.seed, "vector_u"),
-            trainable=False,
-            autocast=False,
-            aggregation="only_first_replica",
-        )
+        # Each replica assigns its own copy, to the same value: no communication, which
+        # would be impossible within a loop.
+        with tf.variable_creator_scope(_synchronised_on_read):
+            self.vector_u = self.add_weight(
+                name=MOVING,
+                shape=(1, self.kernel_shape[-1]),
+                initializer=rng.normal_initializer(self.seed, MOVING),
+                trainable=False,
+                autocast=False,
+                aggregation="only_first_replica",
+            )
 
     def call(self, x, training=False):
         vector_u, kernel = self.normalized_weights()
@@ -43,3 +49,8 @@ class SpectralNorm(keras.layers.SpectralNormalization):
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
+
+
+def _synchronised_on_read(create, **kwargs):
+    on_read = tf.VariableSynchronization.ON_READ
+    return create(**{**kwargs, "synchronization": on_read})

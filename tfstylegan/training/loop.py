@@ -18,13 +18,15 @@ from tfstylegan.training import (
     gallery,
     loss_scale,
     precision,
-    replicas,
-    transfer,
+    quiet,
+    start,
+    stream,
 )
 from tfstylegan.training import growing as growing_lib
 from tfstylegan.training import report as report_lib
 from tfstylegan.training import state as state_lib
 from tfstylegan.training import steps as steps_lib
+from tfstylegan.training import workers as workers_lib
 
 
 class Diverged(Exception):
@@ -32,42 +34,48 @@ class Diverged(Exception):
 
 
 class Loop:
-    """One run in one process.
+    """One run: in one process, or this worker's part of it.
 
     Args:
       config: a `config.Config`.
       workdir: folder of the run; if it holds a checkpoint, the run goes on from there.
+        Workers other than the chief do not look at it.
       source: a `data.sources.Source`.
-      strategy: where to train, as of `devices.mirrored_strategy`.
+      strategy: where to train, as of `devices.strategy`.
+      workers: a `workers.Workers`; by default this process is alone.
     """
 
-    def __init__(self, config, workdir, source, strategy):
+    def __init__(self, config, workdir, source, strategy, workers=None):
         allocator.keep_freed_memory()
         precision.prepare(config.precision)
         self.config = config
         self.workdir = workdir
         self.source = source
         self.strategy = strategy
+        self.workers = workers or workers_lib.Workers(strategy)
         label_dim = source.label_dim if config.data.labels else 0
         with strategy.scope():
             self.state = state_lib.create(config, label_dim)
         self.checkpoint = self.state.checkpoint()
         self.checkpoints = pathlib.Path(workdir) / config_lib.CHECKPOINTS
-        newest = checkpoints.newest_sound(self.checkpoints)
-        resumed = newest is not None
-        if resumed:
-            path = checkpoints.path_of(self.checkpoints, newest)
-            self.checkpoint.read(path).assert_consumed()
-        elif config.resume_from:
-            transfer.take_over(self.state, config.resume_from)
+        newest = start.restore(
+            self.state,
+            self.checkpoint,
+            self.checkpoints,
+            config.resume_from,
+            self.workers,
+        )
         self.report = self.gallery = self._stream = None
-        self.growing = growing_lib.Growing(config, self.state, resumed=resumed)
+        self.growing = growing_lib.Growing(
+            config, self.state, resumed=newest is not None
+        )
         self.steps = self._traced = None
         self._begin_stage()
         self.step = int(self.state.step.numpy())
         self.cur_nimg = int(self.state.cur_nimg.numpy())
         self._saved = newest  # images seen at the last checkpoint, None without
-        self.stopped_by = None
+        self.stopped_by = None  # what all workers have agreed to stop by
+        self.received = None  # the signal that this one was sent
         self._handlers = {}
         self._announce()
 
@@ -78,7 +86,12 @@ class Loop:
         Raises Diverged where a loss is not finite; nothing is saved then.
         """
         facts = {"ops": ops.library.describe()}
-        self.report = report_lib.Report(self.workdir, self.config, self.cur_nimg, facts)
+        if self.workers.is_chief:
+            self.report = report_lib.Report(
+                self.workdir, self.config, self.cur_nimg, facts
+            )
+        else:
+            self.report = quiet.Report()
         self.gallery = gallery.Gallery(
             self.config, self.source, self.state.g_ema, self.report
         )
@@ -89,12 +102,13 @@ class Loop:
         try:
             if not self.cur_nimg:
                 self._views([self.gallery.reals, *self.gallery.views])
-            while self.cur_nimg < self._total and not self.stopped_by:
+            while not self._stopping() and self.cur_nimg < self._total:
                 self._tick()
             if self.stopped_by:
                 self._save()
-            elif not self._finished():
+            elif not self.workers.of_chief(self._finished()):
                 self._finish()
+            self.workers.part()
         finally:
             self._restore_handlers()
             self.report.close()
@@ -105,9 +119,15 @@ class Loop:
         return int(round(self.config.train.total_kimg * 1000))
 
     def _stop(self, number, frame):
-        self.stopped_by = signal.Signals(number)
+        self.received = signal.Signals(number)
         self._restore_handlers()
-        self.report.say(f"{self.stopped_by.name}: saving; once more to leave at once")
+        self.report.say(f"{self.received.name}: saving; once more to leave at once")
+
+    def _stopping(self):
+        """Whether a worker was asked to stop: then all do, after the same step."""
+        number = max(self.workers.everyones([self.received or 0])[:, 0])
+        self.stopped_by = signal.Signals(number) if number else None
+        return bool(number)
 
     def _restore_handlers(self):
         while self._handlers:
@@ -133,38 +153,20 @@ class Loop:
             self.strategy,
             batch_size=self.growing.now.batch_size,
             stage=self.growing.stage,
+            most=self.growing.now.max_batch_per_device,
         )
         self._traced = {}  # name of a phase: seconds of its first call
         if self.gallery:
             self.gallery.retrace()
-
-    def _batches(self):
-        """(Batch size, iterator of batches) of the stream from here on."""
-        config, count = self.config, self.strategy.num_replicas_in_sync
-        stream = pipeline.training_stream(
-            self.source,
-            batch_size=self.steps.batch_size,
-            seed=config.seed,
-            start_image=self.cur_nimg,
-            mirror=config.data.mirror,
-        )
-
-        def order(batch):
-            return {k: replicas.order(v, count) for k, v in batch.items()}
-
-        if count > 1:
-            stream = stream.map(order)
-        stream = self.strategy.experimental_distribute_dataset(stream)
-        return self.steps.batch_size, iter(stream)
 
     def _tick(self):
         """Steps up to the end of a tick, then looks at them."""
         tick, end = self.growing.tick(self.cur_nimg)
         end = min(end, self._total)
         results = collections.defaultdict(list)
-        start, first_nimg = time.monotonic(), self.cur_nimg
+        began, first_nimg = time.monotonic(), self.cur_nimg
         waited = retrace = 0.0
-        while self.cur_nimg < end and not self.stopped_by:
+        while not self._stopping() and self.cur_nimg < end:
             begins = self.growing.follow(self.step, self.cur_nimg)
             if begins:
                 self._begin_stage()
@@ -182,7 +184,7 @@ class Loop:
         if self.cur_nimg == first_nimg:
             return
         scalars, vectors = _summary(results)
-        seconds = time.monotonic() - start
+        seconds = time.monotonic() - began
         scalars["timing/sec_per_tick"] = seconds
         scalars["timing/sec_per_kimg"] = seconds / (self.cur_nimg - first_nimg) * 1000
         scalars["timing/data_wait"] = waited / seconds  # part of the tick
@@ -196,7 +198,16 @@ class Loop:
     def _next_batch(self):
         """The next images of the stream, as many as this stage has in a batch."""
         if not self._stream or self._stream[0] != self.steps.batch_size:
-            self._stream = self._batches()
+            batches = stream.batches(
+                self.source,
+                self.strategy,
+                self.workers,
+                batch_size=self.steps.batch_size,
+                seed=self.config.seed,
+                start_image=self.cur_nimg,
+                mirror=self.config.data.mirror,
+            )
+            self._stream = self.steps.batch_size, batches
         return pipeline.next_of(self._stream[1])
 
     def _step(self, batch):
@@ -204,9 +215,9 @@ class Loop:
         results = {}
         self.cur_nimg += self.steps.batch_size
         for name, phase in self.steps.phases(batch, self.step, self.cur_nimg):
-            start = time.monotonic()
+            began = time.monotonic()
             results |= phase()
-            self._traced.setdefault(name, time.monotonic() - start)
+            self._traced.setdefault(name, time.monotonic() - began)
         self.step += 1
         return results
 
@@ -230,7 +241,7 @@ class Loop:
 
         histograms = {}
         over = self.cur_nimg >= self._total
-        if over or due(train.image_ticks):
+        if self.workers.is_chief and (over or due(train.image_ticks)):
             histograms = self.gallery.histograms(vectors, [self.state.g, self.state.d])
         self.report.tick(last, self.cur_nimg, scalars, histograms)
         if over:
@@ -243,7 +254,7 @@ class Loop:
 
     def _views(self, views):
         for view in views:
-            if not self.stopped_by:
+            if self.workers.is_chief and not self.received:
                 view(self.cur_nimg)
 
     def _check_finite(self, scalars):
@@ -256,13 +267,18 @@ class Loop:
                 )
 
     def _save(self):
-        """Writes a checkpoint unless this one is there; raises OSError."""
+        """Writes a checkpoint unless this one is there; raises OSError.
+
+        Raises workers.Differ where the replicas are not equal; nothing is written then.
+        """
+        self.workers.check_equal(self.state.variables(), self.cur_nimg)
         if self._saved == self.cur_nimg:
             return
         self.state.step.assign(self.step)
         self.state.cur_nimg.assign(self.cur_nimg)
-        keep = self.config.train.keep_checkpoints
-        checkpoints.write(self.checkpoint, self.checkpoints, self.cur_nimg, keep=keep)
+        keep, number = self.config.train.keep_checkpoints, self.cur_nimg
+        if self.workers.is_chief:
+            checkpoints.write(self.checkpoint, self.checkpoints, number, keep=keep)
         self._saved = self.cur_nimg
 
     def _try_to_save(self):
@@ -276,8 +292,8 @@ class Loop:
         """The last checkpoint, pictures, metrics and the model directory."""
         self._save()
         self._views(self.gallery.views)
-        if self.stopped_by:
-            return  # the same command finishes
+        if self._stopping() or not self.workers.is_chief:
+            return  # where it was stopped, the same command finishes
         networks = storage.Networks(
             G=self.state.g, D=self.state.d, G_ema=self.state.g_ema, config=self.config
         )
@@ -285,6 +301,8 @@ class Loop:
 
     def _finished(self):
         """Whether the model directory, written last, is of the newest checkpoint."""
+        if not self.workers.is_chief:
+            return False
         written = self.workdir / "model" / "config.json"
         if self._saved != self.cur_nimg or not written.exists():
             return False

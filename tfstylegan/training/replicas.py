@@ -1,5 +1,6 @@
 """How the R replicas share a global batch: replica r has rows r, r + R, r + 2R, ..."""
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -13,12 +14,15 @@ def rows(x):
     return tf.ensure_shape(share, [x.shape[0] // count, *x.shape[1:]])
 
 
-def order(x, count):
-    """Reorders a global batch so that contiguous shares are `rows`."""
-    if count == 1:
-        return x
-    order = tf.reshape(tf.range(x.shape[0]), [-1, count])  # [B / R, R]
-    return tf.gather(x, tf.reshape(tf.transpose(order), [-1]))
+def order(size, count, first=0, local=None):
+    """The rows of a global batch that replicas have, one replica's after the other's.
+
+    Of `count` replicas these are `local` ones from number `first` on, by default all.
+    """
+    local = count if local is None else local
+    return np.concatenate(
+        [np.arange(r, size, count) for r in range(first, first + local)]
+    )
 
 
 def global_mean(x):
@@ -28,3 +32,37 @@ def global_mean(x):
     if context.num_replicas_in_sync == 1:
         return mean
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
+
+
+def run(strategy, function, args, run_on_all=None):
+    """What a dictionary of `function` on every replica says together, outside of them.
+
+    Scalars are means over all replicas, the same on every worker. Vectors hold the
+    samples of all replicas of this process; they are for looking at. `run_on_all` may
+    stand for `strategy.run`.
+    """
+    several = len(strategy.extended.worker_devices) < strategy.num_replicas_in_sync
+
+    def told(*args):
+        results = function(*args)
+        return _global_means(results) if several else results
+
+    joined = {}
+    for name, value in (run_on_all or strategy.run)(told, args=args).items():
+        parts = strategy.experimental_local_results(value)
+        if parts[0].shape.rank:
+            joined[name] = tf.concat(parts, axis=0)
+        else:
+            joined[name] = tf.reduce_mean(tf.stack(parts))
+    return joined
+
+
+def _global_means(results):
+    """Each scalar as its mean over the replicas of all workers, in one message."""
+    names = [name for name, value in results.items() if not value.shape.rank]
+    if not names:
+        return results
+    context = tf.distribute.get_replica_context()
+    values = tf.stack([results[name] for name in names])
+    means = context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+    return results | dict(zip(names, tf.unstack(means)))

@@ -37,6 +37,24 @@ class State:
                 fields[name] = storage.variables_by_path(field)
         return tf.train.Checkpoint(**fields)
 
+    def variables(self):
+        """{name: tf.Variable} of everything that a checkpoint has, in a fixed order."""
+        found = {}
+        for field in dataclasses.fields(self):
+            owner = getattr(self, field.name)
+            if isinstance(owner, tf.Variable):
+                found[field.name] = owner
+                continue
+            if owner is None:
+                continue
+            if isinstance(owner, adaptive.Controller):
+                parts = vars(owner).items()
+                owned = {name: v for name, v in parts if isinstance(v, tf.Variable)}
+            else:
+                owned = storage.variables_by_path(owner)
+            found |= {f"{field.name}/{path}": v for path, v in owned.items()}
+        return found
+
 
 def create(config, label_dim):
     """A fresh state; call it inside the strategy's scope.

@@ -3,7 +3,8 @@
 A step runs on every replica. Random numbers are drawn for the global batch, and each
 replica takes every R-th row (R replicas): a run does not depend on how many there are,
 as long as a replica has the samples of a whole minibatch-stddev group (these are R
-apart as well).
+apart as well). A replica that may not have all of its rows at once works them off in
+rounds (`accumulation`).
 
 A network is called with training=True in the steps that train it: spectral norms move.
 
@@ -11,16 +12,22 @@ With `config.augment` D sees augmented images only: real and generated ones, in 
 loss and penalty. Gradients with respect to images are of those before augmentation.
 """
 
-import contextlib
-import itertools
-
 import tensorflow as tf
 
-from tfstylegan import augment, losses, rng
-from tfstylegan.data import pipeline
-from tfstylegan.networks import generator
+from tfstylegan import rng
+from tfstylegan.training import (
+    accumulation,
+    critic,
+    loss_scale,
+    objectives,
+    precision,
+    replicas,
+    schedules,
+    tapes,
+)
+from tfstylegan.training import draws as draws_lib
 from tfstylegan.training import ema as ema_lib
-from tfstylegan.training import loss_scale, objectives, precision, replicas, schedules
+from tfstylegan.training import path_length as path_length_lib
 
 
 class Steps:
@@ -32,25 +39,25 @@ class Steps:
       strategy: where to train.
       batch_size: global batch, by default `config.train.batch_size`.
       stage: (floor, ceiling) of the lod while these steps are used.
+      most: samples that a replica has at once, by default
+        `config.train.max_batch_per_device`; 0 = all of its share.
     """
 
-    def __init__(self, state, config, strategy, *, batch_size=None, stage=(0, 0)):
+    def __init__(
+        self, state, config, strategy, *, batch_size=None, stage=(0, 0), most=None
+    ):
         self.state = state
         self.config = config
         self.strategy = strategy
         self.batch_size = batch_size or config.train.batch_size
         self.stage = stage
         self.gradient_scale = loss_scale.gradient_scale(config)
-        self.pl_batch_size = self.batch_size // config.loss.pl_batch_shrink
-        self.augment = None
-        if config.augment.mode != "none":
-            height, width = config.data.image_size
-            self.augment = augment.Augment(
-                height=height,
-                width=width,
-                channels=config.data.channels,
-                preset=config.augment.preset,
-            )
+        self.most = config.train.max_batch_per_device if most is None else most
+        self.draws = draws_lib.Draws(state, config)
+        self.path_length = path_length_lib.PathLength(
+            state, config, self.draws, self.batch_size // config.loss.pl_batch_shrink
+        )
+        self.critic = critic.Critic(state, config, self.batch_size, stage)
 
     @tf.function
     def g_main(self, labels, step):
@@ -66,7 +73,7 @@ class Steps:
     def d_main(self, images, labels, step):
         """Adversarial loss of D; images uint8 [B, H, W, C]."""
         told = self._run(self._d_main, images, labels, step)
-        if self.augment:
+        if self.state.augment:
             sign = told["logits/real_sign"]
             self.state.augment.observe(sign, self.batch_size, step)
         return told
@@ -123,109 +130,133 @@ class Steps:
         run = self.strategy.run
         if self.config.precision.xla:
             run = precision.compiled(run)
-        results = run(step_fn, args=args)
-        return {name: self._join(value) for name, value in results.items()}
+        return replicas.run(self.strategy, step_fn, args, run)
 
-    def _join(self, value):
-        """Mean of a scalar over the replicas, or the vector of all their samples."""
-        parts = self.strategy.experimental_local_results(value)
-        if parts[0].shape.rank:
-            return tf.concat(parts, axis=0)
-        return tf.reduce_mean(tf.stack(parts))
+    def _rounds(self):
+        """How many rounds the main losses take, and how many the path length."""
+        replicas_in_all = self.strategy.num_replicas_in_sync
+        share = self.batch_size // replicas_in_all
+        group = self.config.discriminator.mbstd_group_size or 1
+        pl_share = self.path_length.batch_size // replicas_in_all
+        return (
+            accumulation.rounds(share, self.most, group),
+            accumulation.rounds(pl_share, self.most),
+        )
 
     def _g_main(self, labels, step):
         state, loss = self.state, self.config.loss
-        told = {}
-        with _tape(state.g) as tape:
-            images, ws = self._fake("g_main", step, labels, training=True)
-            discriminate = self._discriminator("g_main", step, labels)
-            logits = discriminate(images)
-            value = objectives.generator_loss(loss, logits)  # [n]
-            total = tf.reduce_sum(value) / self.batch_size
-            if loss.pl_weight and not loss.lazy:
-                penalty, told = self._path_length(labels, step)
-                total += penalty
-        self._apply(state.g_optimizer, tape, total, state.g)
-        state.g.track_w_avg(ws)
-        return {"loss/g_main": tf.reduce_mean(value)} | told
+        rounds, pl_rounds = self._rounds()
+        penalised = loss.pl_weight and not loss.lazy
+        drawn = self.draws.latents("g_main", step, self.batch_size)
 
-    def _g_reg(self, labels, step):
-        state = self.state
-        with _tape(state.g) as tape:
-            total, told = self._path_length(labels, step)
-            total *= self.config.loss.pl_interval
-        self._apply(state.g_optimizer, tape, total, state.g)
+        def work(part):
+            told = {}
+            with tapes.tape(state.g) as tape:
+                images, ws = self._fake(drawn, labels, part, training=True)
+                discriminate = self.critic.function("g_main", step, labels, part)
+                logits = discriminate(images)
+                value = objectives.generator_loss(loss, logits)  # [n]
+                total = tf.reduce_sum(value) / self.batch_size
+                if penalised and rounds == pl_rounds == 1:
+                    penalty, told = self.path_length.penalty(labels, step)
+                    total += penalty
+            told = {"loss/g_main": tf.reduce_mean(value), "ws": ws} | told
+            return tapes.gradients(tape, total, state.g, state.g_optimizer), told
+
+        gradients, told = self._accumulate(work, rounds, state.g)
+        if penalised and not rounds == pl_rounds == 1:
+            more, scalars = self._path_length(labels, step, pl_rounds)
+            gradients = [a + b for a, b in zip(gradients, more)]
+            told |= scalars
+        self._apply(state.g_optimizer, gradients, state.g)
+        state.g.track_w_avg(told.pop("ws"))
         return told
 
-    def _path_length(self, labels, step):
-        """Weighted penalty, and scalars; moves w_avg and the mean length."""
-        state, loss = self.state, self.config.loss
-        count = self.pl_batch_size
-        labels = labels[: labels.shape[0] // loss.pl_batch_shrink]
-        channels = self.config.data.channels
-        shape = [count, *self.config.data.image_size, channels]
-        direction = self._normal("g_reg/direction", step, shape)
-        mixed, ws, noise = self._styles("g_reg", step, labels, count)
-        lengths = losses.path_lengths(
-            lambda ws: state.g.synthesis(ws, noise=noise, training=True),
-            mixed,
-            direction,
-            self.gradient_scale,
-        )  # [n]
-        penalty, pl_mean = losses.path_length_penalty(
-            lengths, state.pl_mean, loss.pl_decay, replicas.global_mean
-        )
-        state.g.track_w_avg(ws)
-        state.pl_mean.assign(pl_mean)
-        return tf.reduce_sum(penalty) * loss.pl_weight / count, {
-            "reg/path_length": tf.reduce_mean(lengths),
-            "reg/path_length_penalty": tf.reduce_mean(penalty),
-        }
+    def _g_reg(self, labels, step):
+        interval = self.config.loss.pl_interval
+        gradients, told = self._path_length(labels, step, self._rounds()[1], interval)
+        self._apply(self.state.g_optimizer, gradients, self.state.g)
+        return told
 
     def _d_main(self, images, labels, step):
         state, loss = self.state, self.config.loss
-        discriminate = self._discriminator("d_main", step, labels, training=True)
-        fake, ws = self._fake("d_main", step, labels)
-        state.g.track_w_avg(ws)
-        real = self._real(images)
-        total, logits, told = 0.0, {}, {}
-        with _tape(state.d) as tape:
-            if not loss.lazy:
-                total, logits, told = self._d_penalties(discriminate, real, fake, step)
-            for name, x in {"fake": fake, "real": real}.items():
-                if name not in logits:
-                    logits[name] = discriminate(x)  # [n, 1]
-            value = objectives.discriminator_loss(loss, logits["real"], logits["fake"])
-            total += tf.reduce_sum(value) / self.batch_size
-        self._apply(state.d_optimizer, tape, total, state.d)
-        return {
-            "loss/d_main": tf.reduce_mean(value),
-            "logits/real": tf.reduce_mean(logits["real"]),
-            "logits/fake": tf.reduce_mean(logits["fake"]),
-            "logits/real_sign": tf.reduce_mean(tf.sign(logits["real"])),
-            "logits/real_of_step": logits["real"][:, 0],
-            "logits/fake_of_step": logits["fake"][:, 0],
-        } | told
+        drawn = self.draws.latents("d_main", step, self.batch_size)
 
-    def _d_reg(self, images, labels, step):
-        state, fake = self.state, None
-        if objectives.needs_fakes(self.config.loss):
-            fake, ws = self._fake("d_reg", step, labels)
-            state.g.track_w_avg(ws)
-        real = self._real(images)
-        with _tape(state.d) as tape:
-            discriminate = self._discriminator("d_reg", step, labels, training=True)
-            total, _, told = self._d_penalties(discriminate, real, fake, step)
-            total *= self.config.loss.r1_interval
-        self._apply(state.d_optimizer, tape, total, state.d)
+        def work(part):
+            discriminate = self.critic.function("d_main", step, labels, part, True)
+            fake, ws = self._fake(drawn, labels, part)
+            real = self.critic.real(part(images))
+            total, logits, told = 0.0, {}, {}
+            with tapes.tape(state.d) as tape:
+                if not loss.lazy:
+                    total, logits, told = self._d_penalties(
+                        discriminate, real, fake, step, part
+                    )
+                for name, x in {"fake": fake, "real": real}.items():
+                    if name not in logits:
+                        logits[name] = discriminate(x)  # [n, 1]
+                value = objectives.discriminator_loss(
+                    loss, logits["real"], logits["fake"]
+                )
+                total += tf.reduce_sum(value) / self.batch_size
+            return tapes.gradients(tape, total, state.d, state.d_optimizer), {
+                "loss/d_main": tf.reduce_mean(value),
+                "logits/real": tf.reduce_mean(logits["real"]),
+                "logits/fake": tf.reduce_mean(logits["fake"]),
+                "logits/real_sign": tf.reduce_mean(tf.sign(logits["real"])),
+                "logits/real_of_step": logits["real"][:, 0],
+                "logits/fake_of_step": logits["fake"][:, 0],
+                "ws": ws,
+            } | told
+
+        gradients, told = self._accumulate(work, self._rounds()[0], state.d)
+        self._apply(state.d_optimizer, gradients, state.d)
+        state.g.track_w_avg(told.pop("ws"))
         return told
 
-    def _d_penalties(self, discriminate, real, fake, step):
+    def _d_reg(self, images, labels, step):
+        state, drawn = self.state, None
+        if objectives.needs_fakes(self.config.loss):
+            drawn = self.draws.latents("d_reg", step, self.batch_size)
+
+        def work(part):
+            fake, seen = None, {}
+            if drawn:
+                fake, seen["ws"] = self._fake(drawn, labels, part)
+            real = self.critic.real(part(images))
+            with tapes.tape(state.d) as tape:
+                discriminate = self.critic.function("d_reg", step, labels, part, True)
+                total, _, told = self._d_penalties(discriminate, real, fake, step, part)
+                total *= self.config.loss.r1_interval
+            return tapes.gradients(tape, total, state.d, state.d_optimizer), told | seen
+
+        gradients, told = self._accumulate(work, self._rounds()[0], state.d)
+        self._apply(state.d_optimizer, gradients, state.d)
+        if drawn:
+            state.g.track_w_avg(told.pop("ws"))
+        return told
+
+    def _path_length(self, labels, step, rounds, factor=None):
+        """Gradients of `factor` times the path length penalty, and scalars."""
+        if rounds > 1:
+            gradients, told = self.path_length.gradients(labels, step, rounds)
+            if factor:
+                gradients = [gradient * factor for gradient in gradients]
+            return gradients, told
+        state = self.state
+        with tapes.tape(state.g) as tape:
+            total, told = self.path_length.penalty(labels, step)
+            if factor:
+                total *= factor
+        return tapes.gradients(tape, total, state.g, state.g_optimizer), told
+
+    def _d_penalties(self, discriminate, real, fake, step, part):
         """Sum of D's weighted penalties, logits that came out, and scalars."""
 
         def factors():
             key = rng.seed(self.config.seed, "d_reg/factors", step)
-            return replicas.rows(rng.uniform(key, [self.batch_size, 1, 1, 1]))
+            drawn = rng.uniform(key, [self.batch_size, 1, 1, 1])
+            return part(replicas.rows(drawn))
 
         penalties, logits = objectives.discriminator_penalties(
             self.config.loss, discriminate, real, fake, factors, self.gradient_scale
@@ -235,88 +266,19 @@ class Steps:
             total += tf.reduce_sum(penalty) * weight / self.batch_size
         return total, logits, {k: tf.reduce_mean(p) for k, (p, _) in penalties.items()}
 
-    def _discriminator(self, stream, step, labels, training=False):
-        """Function of images [n, H, W, C] to logits [n, 1]: D of them, augmented.
-
-        Each call of it draws an augmentation of its own.
-        """
-        condition = self._condition(labels)
-        calls = itertools.count()
-
-        def discriminate(images):
-            if self.augment:
-                name = f"{stream}/augment_{next(calls)}"
-                images = self._augmented(images, name, step)
-            return self.state.d(images, condition, training=training)
-
-        return discriminate
-
-    def _augmented(self, images, stream, step):
-        key = rng.seed(self.config.seed, stream, step)
-        drawn = self.augment.draw(self.batch_size, self.state.augment.p, key)
-        rows = {name: replicas.rows(values) for name, values in drawn.items()}
-        return self.augment.apply(images, rows)
-
-    def _real(self, images):
-        """Real images as D sees them at the lod of this step, [n, H, W, C]."""
-        images = pipeline.to_float(images)
-        whole, ceiling = self.stage
-        if not ceiling:
-            return images
-        fading = self.state.d.lod - whole if ceiling > whole else None
-        return pipeline.at_lod(images, whole, fading)
-
-    def _condition(self, labels):
-        return labels if self.state.d.label_dim else None
-
-    def _fake(self, stream, step, labels, training=False):
-        """Fake images [n, H, W, C] and their unmixed ws [n, L, D]."""
-        mixed, ws, noise = self._styles(stream, step, labels, self.batch_size)
-        return self.state.g.synthesis(mixed, noise=noise, training=training), ws
-
-    def _styles(self, stream, step, labels, count):
-        """Mixed ws, unmixed ws and noise maps of this replica's rows."""
+    def _fake(self, drawn, labels, part, training=False):
+        """Fake images [n, H, W, C] and their unmixed ws [n, L, D], of one round."""
         g = self.state.g
-        probability = self.config.generator.style_mixing_prob
-        shape = [count, g.mapping.z_dim]
-        labels = self._condition(labels)
-        ws = g.mapping(self._normal(f"{stream}/z", step, shape), labels)
-        mixed = ws
-        if probability:
-            other = g.mapping(self._normal(f"{stream}/z_mixing", step, shape), labels)
-            cutoff = self._mixing_cutoff(f"{stream}/cutoff", step, probability)
-            mixed = generator.mix_styles(ws, other, cutoff)
-        key = rng.seed(self.config.seed, f"{stream}/noise", step)
-        noise = [replicas.rows(x) for x in g.synthesis.draw_noise(count, key)]
-        return mixed, ws, noise
+        labels = labels if self.state.d.label_dim else None
+        mixed, ws, noise = draws_lib.styles(g.mapping, drawn, labels, part)
+        return g.synthesis(mixed, noise=noise, training=training), ws
 
-    def _mixing_cutoff(self, stream, step, probability):
-        """One cutoff for the whole batch: uniform in [1, L) or, unmixed, L."""
-        layers = self.state.g.layers_in_use
-        key = rng.seed(self.config.seed, stream, step)
-        chance, where = tf.unstack(rng.uniform(key, [2]))
-        cutoff = 1 + tf.cast(where * (layers - 1), tf.int32)
-        return tf.where(chance < probability, cutoff, layers)
-
-    def _normal(self, stream, step, shape):
-        key = rng.seed(self.config.seed, stream, step)
-        return replicas.rows(rng.normal(key, shape))
-
-    def _apply(self, optimizer, tape, total, network):
-        # Keras sums the gradients of the replicas; `total` is over the global batch.
-        variables = network.trainable_variables
-        gradients = tape.gradient(
-            total,
-            [variable.value for variable in variables],
-            output_gradients=optimizer.scale_loss(tf.ones_like(total)),
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    def _accumulate(self, work, rounds, network):
+        """Gradients of one network over this replica's rounds, and what they tell."""
+        return accumulation.accumulate(
+            work, rounds, tapes.weights(network), tapes.moving(network)
         )
-        optimizer.apply(gradients, variables)
 
-
-@contextlib.contextmanager
-def _tape(network):
-    """A tape that watches the weights of one network only."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch([variable.value for variable in network.trainable_variables])
-        yield tape
+    def _apply(self, optimizer, gradients, network):
+        # Keras sums the gradients of the replicas; losses are over the global batch.
+        optimizer.apply(gradients, network.trainable_variables)

@@ -14,7 +14,8 @@ from tfstylegan import checkpoints
 from tfstylegan import config as config_lib
 
 # What may differ when a run goes on: its length, what it writes, where the data lie
-# (their fingerprint must be the same), and what no step depends on any more.
+# (their fingerprint must be the same), on which devices it trains, and what no step
+# depends on any more.
 FREE = (
     "resume_from",
     "generator.truncation_psi",
@@ -23,6 +24,9 @@ FREE = (
     "data.skip_corrupt",
     "data.cache_mib",
     "train.total_kimg",
+    "train.strategy",
+    "train.max_batch_per_device",
+    "growing.max_batch_per_device",
     "train.checkpoint_ticks",
     "train.keep_checkpoints",
     "train.image_ticks",
