@@ -243,7 +243,7 @@ def test_xla_needs_one_device(monkeypatch):
     gpus = [tf.config.LogicalDevice(f"/device:GPU:{i}", "GPU") for i in range(2)]
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus)
     with pytest.raises(ValueError, match="precision.xla must be False on 2 devices"):
-        devices.mirrored_strategy(config)
+        devices.strategy(config)
 
 
 def test_tf32_is_what_the_configuration_says():
