@@ -13,17 +13,25 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 LEVELS = {
-    **dict.fromkeys(["config", "config_checks", "fmaps", "rng"], 0),
+    **dict.fromkeys(
+        ["cache", "config", "config_checks", "fmaps", "metric_names", "rng"], 0
+    ),
     **dict.fromkeys(["ops", "checkpoints"], 1),
     "layers": 2,
     **dict.fromkeys(["networks", "losses", "data", "augment"], 3),
     "sampling": 4,
-    **dict.fromkeys(["metrics", "latents", "interop", "saved_config"], 5),
+    **dict.fromkeys(
+        ["metrics", "latents", "interop", "image_streams", "saved_config"], 5
+    ),
     **dict.fromkeys(["training", "cli"], 6),  # cli: how every entry starts and fails
     **dict.fromkeys(["train", "evaluate", "generate", "export"], 7),
 }
 # The ground has one order of its own: the schema, its checks, the rule they need.
-BELOW_CONFIG = {("config", "config_checks"), ("config_checks", "fmaps")}
+BELOW_CONFIG = {
+    ("config", "config_checks"),
+    ("config_checks", "fmaps"),
+    ("config_checks", "metric_names"),
+}
 # Everybody else takes plain keyword arguments. storage reads and writes config.json.
 # training.workdir compares the configuration with the one of an earlier start, and
 # training.loop names the folder of the checkpoints. interop.nvidia makes the

@@ -8,7 +8,7 @@ import pytest
 import scipy.linalg
 
 from tfstylegan.data import sources
-from tfstylegan.metrics import features, fid, pixel_frechet
+from tfstylegan.metrics import detectors, features, fid, reals, suite
 
 GOLDEN = pathlib.Path(__file__).parent / "data" / "metrics.npz"
 
@@ -25,15 +25,33 @@ def statistics(x, ddof=0):
     return x.mean(axis=0), np.cov(x, rowvar=False, ddof=ddof)
 
 
-def distance(real, fake, **options):
-    """pixel_frechet of two arrays of images."""
-    remaining = iter(fake)
+class Fakes:
+    """Stands for a generator that makes these images, in this order."""
 
-    def generate(n):
-        return np.stack([next(remaining) for _ in range(n)])
+    batch_size = 16
+    manifest = {"truncation_psi": 1.0}
 
+    def __init__(self, images):
+        self.images = images
+
+    def stream(self, seed):
+        remaining = iter(self.images)
+        return lambda n: np.stack([next(remaining) for _ in range(n)])
+
+
+def measure(real, fake, **options):
+    """The result of pixel_frechet for two arrays of images."""
+    source = sources.ArraySource(
+        real, np.zeros([len(real), 0]), description="real", fingerprint="of real"
+    )
+    known = detectors.Detectors(real.shape[1:], labelled=None, folder=None)
+    measures = suite.Suite(reals.Reals(source), known)
     options = {"num_images": len(fake)} | options
-    return pixel_frechet.pixel_frechet([real], generate, **options)["value"]
+    return measures.compute("pixel_frechet", Fakes(fake), **options)
+
+
+def distance(real, fake):
+    return measure(real, fake)["value"]
 
 
 # The Frechet distance of two Gaussians.
@@ -139,28 +157,28 @@ def test_projection_of_white_is_the_column_sum():
     projection = features.PixelProjection((8, 8, 1), dims=5)
     white = np.full([2, 8, 8, 1], 255, np.uint8)
     expected = np.tile(projection.matrix.sum(axis=0), [2, 1])
-    np.testing.assert_allclose(projection(white), expected, rtol=1e-12)
+    np.testing.assert_allclose(projection.features(white), expected, rtol=1e-12)
 
 
 def test_projection_averages_large_images_over_boxes():
     small = np.random.RandomState(5).randint(0, 256, [3, 32, 48, 3]).astype(np.uint8)
     large = small.repeat(4, axis=1).repeat(4, axis=2)
     large = np.pad(large, [(0, 0), (0, 3), (0, 1), (0, 0)])  # a remainder is dropped
-    expected = features.PixelProjection((32, 48, 3))(small)
-    value = features.PixelProjection(large.shape[1:])(large)
+    expected = features.PixelProjection((32, 48, 3)).features(small)
+    value = features.PixelProjection(large.shape[1:]).features(large)
     np.testing.assert_allclose(value, expected, rtol=1e-9)
 
 
 def test_projection_has_no_more_features_than_pixels():
     projection = features.PixelProjection((4, 4, 1))
-    assert projection(np.zeros([2, 4, 4, 1], np.uint8)).shape == (2, 16)
+    assert projection.features(np.zeros([2, 4, 4, 1], np.uint8)).shape == (2, 16)
 
 
 def test_projection_refuses_other_images():
     projection = features.PixelProjection((8, 8, 1))
     for bad in (np.zeros([2, 8, 8, 1]), np.zeros([2, 8, 8, 3], np.uint8)):
         with pytest.raises(ValueError, match=r"images must be uint8 \[N, 8, 8, 1\]"):
-            projection(bad)
+            projection.features(bad)
 
 
 # The metric.
@@ -186,34 +204,24 @@ def test_pixel_frechet_tells_digits_from_other_images(digits):
     assert distance(half, dirty) > 2 * floor
 
 
-def test_pixel_frechet_does_not_depend_on_batches(digits):
+def test_pixel_frechet_does_not_depend_on_batches(digits, monkeypatch):
     real, fake = digits[:500], digits[500:900]
-    once = distance(real, fake, batch_size=1000)
-    remaining = iter(fake)
-    sizes = []
-
-    def generate(n):
-        sizes.append(n)
-        return np.stack([next(remaining) for _ in range(n)])
-
-    result = pixel_frechet.pixel_frechet(
-        np.split(real, [1, 77, 400]), generate, num_images=400, batch_size=150
-    )
-    assert sizes == [150, 150, 100]
-    np.testing.assert_allclose(result["value"], once, rtol=1e-9)
+    once = distance(real, fake)
+    monkeypatch.setattr(suite, "BATCH", 150)
+    np.testing.assert_allclose(distance(real, fake), once, rtol=1e-9)
 
 
 def test_pixel_frechet_manifest_says_what_was_measured(digits):
-    result = pixel_frechet.pixel_frechet(
-        [digits[:10], digits[10:30]], lambda n: digits[:n], num_images=20
-    )
-    result = json.loads(json.dumps(result))
+    result = json.loads(json.dumps(measure(digits[:30], digits[:20])))
     assert result["num_real"] == 30 and result["num_fake"] == 20
-    assert result["image_shape"] == [32, 32, 1]
-    assert "64 fixed random projections" in result["features"]
+    assert result["detector"] == {"detector": "pixels", "dims": 64, "seed": 20190212}
+    assert result["data"] == "of real" and result["truncation_psi"] == 1
+    assert result["values"] == {"pixel_frechet": result["value"]}
     expected = fid.frechet_distance(
         *(
-            statistics(features.PixelProjection((32, 32, 1))(digits[:n]), ddof=1)[i]
+            statistics(
+                features.PixelProjection((32, 32, 1)).features(digits[:n]), ddof=1
+            )[i]
             for n in (30, 20)
             for i in (0, 1)
         )
@@ -222,14 +230,9 @@ def test_pixel_frechet_manifest_says_what_was_measured(digits):
 
 
 def test_pixel_frechet_refuses_bad_input(digits):
-    measure = pixel_frechet.pixel_frechet
-    with pytest.raises(ValueError, match="num_images must be at least 2, got 1"):
-        measure([digits], lambda n: digits[:n], num_images=1)
-    with pytest.raises(ValueError, match="real_batches .* at least 2 images, got 0"):
-        measure([], lambda n: digits[:n], num_images=10)
-    with pytest.raises(ValueError, match="real_batches .* at least 2 images, got 1"):
-        measure([digits[:1]], lambda n: digits[:n], num_images=10)
-    with pytest.raises(ValueError, match=r"generate\(10\) must return 10 .* got 9"):
-        measure([digits], lambda n: digits[: n - 1], num_images=10)
+    with pytest.raises(ValueError, match="needs more than 1 features, got 1"):
+        measure(digits[:1], digits[:5])
+    with pytest.raises(ValueError, match="needs more than 1 features, got 1"):
+        measure(digits[:5], digits[:1])
     with pytest.raises(ValueError, match="images must be uint8 .* got float32"):
-        measure([digits], lambda n: np.float32(digits[:n]), num_images=10)
+        measure(digits, np.float32(digits[:5]))

@@ -13,7 +13,7 @@ from test_commands import ROOT, contents, fails, run
 from test_networks_golden import nhwc, relative
 
 from tfstylegan import config as config_lib
-from tfstylegan import export, sampling
+from tfstylegan import export, image_streams
 from tfstylegan.data import sources
 from tfstylegan.interop import arguments, fetch, nvidia, nvidia_pickle
 from tfstylegan.layers import minibatch_stddev
@@ -135,7 +135,7 @@ def test_nvidia_import_parameter_totals():
 def test_nvidia_import_can_be_measured():
     networks, _ = nvidia.import_checkpoint(pickled("ada_tf_u32"), ["G_ema"])
     digits = sources.open_source("digits", height=32, width=32, channels=3)
-    images = sampling.ImageSource(networks.G_ema).stream(0)
+    images = image_streams.ImageSource(networks.G_ema).stream(0)
     found = suite.compute("pixel_frechet", digits, images, num_images=8, mirror=False)
     assert np.isfinite(found["value"])
     with pytest.raises(ValueError, match=networks.config.data.source):

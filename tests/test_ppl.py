@@ -115,6 +115,8 @@ def test_distances_see_the_face_at_256_pixels():
     corner = images[0, 384:386, 256:258, 0].mean()
     assert seen[0, 0, 0, 0] == pytest.approx((corner + 1) * 127.5, rel=1e-5)
     assert ppl.visible(images[:, :300, :300], crop=False).shape == (1, 300, 300, 1)
+    with pytest.raises(ValueError, match="at least 8 rows .* got 7"):
+        ppl.visible(images[:, :7], crop=True)
 
 
 @pytest.mark.parametrize(

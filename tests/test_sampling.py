@@ -59,18 +59,6 @@ def test_render_random_noise_is_a_function_of_its_seed(generator):
     assert np.any(images[0][0] != images[0][1])  # each image has noise of its own
 
 
-def test_image_source_is_endless_repeatable_and_new(generator):
-    labels = np.eye(3, dtype=np.float32)
-    first = sampling.ImageSource(generator, labels).stream(7)
-    again = sampling.ImageSource(generator, labels).stream(7)
-    a, b = first(40), first(3)
-    assert a.dtype == np.uint8
-    assert a.shape == (40, 8, 8, 1)
-    assert np.array_equal(a, again(40))
-    assert np.any(a[:3] != b)
-    assert len(np.unique(a.reshape(40, -1), axis=0)) == 40
-
-
 def test_style_mixing_takes_layers_from_columns(generator):
     z, labels = sampling.latents(range(4), 6), sampling.cycle_labels(2, 3)
     num_ws = generator.mapping.num_ws

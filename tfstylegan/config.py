@@ -14,7 +14,6 @@ import typing
 
 from tfstylegan import config_checks
 
-METRICS = config_checks.METRICS  # names that `train.metrics` may hold
 CONV_CLAMP = 256.0  # in 16 bits, unless a configuration says otherwise
 # A run's workdir: its Config, which data it learns from, the folder of checkpoints.
 CONFIG_FILE = "config.json"
@@ -167,7 +166,7 @@ class TrainConfig:
     keep_checkpoints: int = 3
     image_ticks: int = 10
     grid: tuple[int, int] = (8, 8)  # rows, columns of the sample grids
-    metrics: tuple[str, ...] = ("pixel_frechet",)
+    metrics: tuple[str, ...] = ("pixel_frechet",)  # see `metric_names`
     metric_ticks: int = 50  # also before the first and after the last tick
     metric_images: int = 10000  # generated images a metric looks at, at least 2
 

@@ -7,7 +7,7 @@ import dataclasses
 import operator
 import typing
 
-from tfstylegan import fmaps
+from tfstylegan import fmaps, metric_names
 
 GROWING = "growing"  # the architecture that can follow a growing resolution
 ARCHITECTURES = ("orig", "skip", "resnet", GROWING)
@@ -17,7 +17,6 @@ BLURRED = ("adain", "stylegan")  # blocks whose resample_kernel is a separate bl
 MAPPING_ACTS = ("lrelu", "linear")
 D_CONDITIONINGS = ("stylegan2", "ada")
 G_CONDITIONINGS = (*D_CONDITIONINGS, "progan")
-METRICS = ("pixel_frechet",)
 G_LOSSES = ("nonsaturating", "saturating", "wasserstein")
 D_LOSSES = ("logistic", "wasserstein", "hinge")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -218,8 +217,12 @@ def _train(config):
         _at_least(config, 1, f"train.{name}")
     _at_least(config, 2, "train.metric_images")  # a covariance needs two
     for name in train.metrics:
-        if name not in METRICS:
-            fail("config.train.metrics", f"must be of {', '.join(METRICS)}", name)
+        try:
+            metric = metric_names.parse(name)
+        except ValueError as error:
+            raise ValueError(f"config.train.metrics: {error}") from None
+        if metric.detector == "discriminator":
+            fail("config.train.metrics", "must not see with what still learns", name)
     good = min(train.grid) >= 1
     _require(config, "train.grid", good, "must hold positive numbers")
 

@@ -57,55 +57,6 @@ def render(generator, z, labels=None, **options):
     return np.concatenate(images)
 
 
-class ImageSource:
-    """Endless streams of new images, uint8, from one traced generator.
-
-    `labels` [M, T] are those to draw from, None for an unconditional network;
-    `options` are those of the generator's call.
-    """
-
-    def __init__(self, generator, labels=None, **options):
-        self.generator = generator
-        self.labels = labels
-        self.batch_size = batch_size(generator)
-
-        @tf.function
-        def batch(z, condition, key):
-            images = generator(z, condition, seed=key, **options)
-            return pipeline.to_uint8(images)
-
-        self._batch = batch
-
-    def stream(self, seed):
-        """generate(n) -> uint8 [n, H, W, C]; the same images for the same seed."""
-        left, number = [], 0
-
-        def generate(count):
-            nonlocal left, number
-            while sum(map(len, left)) < count:
-                left.append(self._draw(seed, number))
-                number += 1
-            images = np.concatenate(left)
-            left = [images[count:]]
-            return images[:count]
-
-        return generate
-
-    def _draw(self, seed, number):
-        """Batch `number` of a stream."""
-        key = rng.seed(seed, "images", number)
-        z = rng.normal(key, [self.batch_size, self.generator.mapping.z_dim])
-        condition = None
-        if self.labels is not None:
-            key_label = rng.seed(seed, "images/label", number)
-            rows = rng.uniform(
-                key_label, [self.batch_size], maxval=len(self.labels), dtype=tf.int32
-            )
-            condition = tf.constant(self.labels[rows.numpy()])
-        noise_key = rng.seed(seed, "images/noise", number)
-        return self._batch(z, condition, noise_key).numpy()
-
-
 def style_mixing(generator, row_z, col_z, *, layers, row_labels=None, **options):
     """Grid of images with rows' styles, but columns' styles in the given layers.
 

@@ -12,6 +12,8 @@ import urllib.request
 
 import tqdm
 
+from tfstylegan import cache
+
 SCHEMES = ("http", "https")
 CHUNK = 1 << 20
 NO_ANSWER = (
@@ -46,13 +48,9 @@ def local_file(source, sha256=None):
 
 def cache_path(url):
     """Where the file of a URL is kept: its own name, behind a digest of the URL."""
-    folder = os.environ.get("TFSTYLEGAN_CACHE")
-    if not folder:
-        home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-        folder = pathlib.Path(home) / "tfstylegan"
     name = pathlib.PurePosixPath(urllib.parse.urlsplit(url).path).name or "file"
     key = hashlib.sha256(url.encode()).hexdigest()[:16]
-    return pathlib.Path(folder) / "downloads" / f"{key}-{name[-80:]}"
+    return cache.folder() / "downloads" / f"{key}-{name[-80:]}"
 
 
 def _checked(path, sha256):

@@ -26,6 +26,7 @@ class PixelProjection:
         self.factor = max(1, min(height, width) // SIDE)
         pixels = (height // self.factor) * (width // self.factor) * channels
         self.dims = min(dims, pixels)
+        self.manifest = {"detector": "pixels", "dims": self.dims, "seed": SEED}
         # RandomState: the one generator whose numbers NumPy promises never to change.
         normal = np.random.RandomState(SEED).standard_normal([pixels, self.dims])
         self.matrix = normal / np.sqrt(pixels)  # [P, dims]
@@ -39,7 +40,7 @@ class PixelProjection:
             "[-1, 1]"
         )
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
+    def features(self, images: np.ndarray) -> np.ndarray:
         """uint8 [N, H, W, C] to float64 [N, dims]."""
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[1:] != self.image_shape:
@@ -92,6 +93,18 @@ class RunningStatistics:
         self._scatter += np.outer(delta, delta) * (self.count * added / total)
         self.mean = self.mean + delta * (added / total)
         self.count = total
+
+    @classmethod
+    def of(cls, *, count: int, mean: np.ndarray, scatter: np.ndarray):
+        """Statistics as `state` gave them."""
+        statistics = cls(len(mean))
+        statistics.count, statistics.mean = int(count), np.asarray(mean)
+        statistics._scatter = np.asarray(scatter)
+        return statistics
+
+    def state(self) -> dict:
+        """{"count", "mean", "scatter"}: arrays that `of` takes."""
+        return {"count": self.count, "mean": self.mean, "scatter": self._scatter}
 
     def covariance(self, *, ddof: int = 1) -> np.ndarray:
         """Covariance [dims, dims]; divides by count - ddof (1: unbiased, as np.cov)."""

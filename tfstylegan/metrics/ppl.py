@@ -69,6 +69,11 @@ def visible(images: np.ndarray, *, crop: bool) -> np.ndarray:
     """Images [-1, 1] as distances see them: cropped, averaged down, in [0, 255]."""
     if crop:
         c = images.shape[1] // 8
+        if not c:
+            raise ValueError(
+                "only images of at least 8 rows can be cropped to a face, got "
+                f"{images.shape[1]}: use ppl2"
+            )
         images = images[:, 3 * c : 7 * c, 2 * c : 6 * c]
     factor = images.shape[1] // SIDE
     if factor > 1:

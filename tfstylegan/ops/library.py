@@ -40,6 +40,8 @@ import time
 import tensorflow as tf
 from absl import logging
 
+from tfstylegan import cache
+
 _CHOICES = ("auto", "compiled", "reference")
 _FLAGS = ("-O3", "-fPIC", "-w")
 _NVCC_FLAGS = ("-x", "cu", "-std=c++17", "-O3", "-Xcompiler", "-fPIC", "-w")
@@ -245,7 +247,7 @@ def _find():
 
 def _cached():
     """The path of the library in the cache folder, built if it is not there."""
-    folder = _cache_folder()
+    folder = cache.folder()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _file_name()
     if not path.exists():
@@ -263,14 +265,6 @@ def _open(path, kind):
     except tf.errors.OpError as error:
         raise RuntimeError(f"{path} does not load: {error.message}") from error
     _origin = f"{kind} {path.name}"
-
-
-def _cache_folder():
-    folder = os.environ.get("TFSTYLEGAN_CACHE")
-    if folder:
-        return pathlib.Path(folder)
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(home) / "tfstylegan"
 
 
 def _source_folder():
@@ -316,7 +310,7 @@ def _archs():
     archs = (*(str(arch) for arch in sorted(found) if arch < oldest), *_CUDA_ARCHS)
     if shutil.which(_nvcc()) is None:
         name = _file_name(archs)
-        folders = pathlib.Path(__file__).parent, _cache_folder()
+        folders = pathlib.Path(__file__).parent, cache.folder()
         if not any((folder / name).exists() for folder in folders):
             return ()
     return archs

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tfstylegan import sampling
+from tfstylegan import cache, image_streams, sampling
 from tfstylegan.data import pipeline
-from tfstylegan.metrics import suite
+from tfstylegan.metrics import detectors, reals, suite
 
 SEED = 0  # the same latents in every run and at every tick
 MIXED = 4  # rows and columns of the style-mixing grid
@@ -19,12 +19,13 @@ class Gallery:
         self.generator = generator
         self.report = report
         self.images = None
+        self.suite = self._suite()
         self.retrace()
 
     def retrace(self):
         """For a generator that has other blocks in use than it had so far."""
         labels = self.source.labels if self.config.data.labels else None
-        self.images = sampling.ImageSource(self.generator, labels)  # traced once
+        self.images = image_streams.ImageSource(self.generator, labels)  # traced once
 
     @property
     def views(self):
@@ -60,14 +61,26 @@ class Gallery:
     def metrics(self, cur_nimg):
         """The metrics of the configuration."""
         for name in self.config.train.metrics:
-            result = suite.compute(
-                name,
-                self.source,
-                self.images.stream(SEED),
-                num_images=self.config.train.metric_images,
-                mirror=self.config.data.mirror,
-            )
-            self.report.metric(name, result["value"], cur_nimg)
+            try:
+                result = self.suite.compute(
+                    name,
+                    self.images,
+                    num_images=self.config.train.metric_images,
+                    seed=SEED,
+                )
+            except detectors.Unavailable as error:
+                self.report.say(f"{name} is left out: {error}")
+                continue
+            for key, value in result["values"].items():
+                self.report.metric(key, value, cur_nimg)
+
+    def _suite(self):
+        folder, data = cache.folder() / "metrics", self.config.data
+        known = detectors.Detectors(
+            self.source.image_shape, labelled=lambda: self.source, folder=folder
+        )
+        mirrored = reals.Reals(self.source, mirror=data.mirror, folder=folder)
+        return suite.Suite(mirrored, known)
 
     def histograms(self, logits, networks):
         """{name: values} of the logits of one step and of all weights."""
