@@ -101,6 +101,38 @@ def test_end_to_end_evaluate(workdir):
     assert [json.loads(x) for x in stored] == lines
 
 
+def test_end_to_end_evaluate_of_a_model_and_its_export(workdir, tmp_path):
+    """What needs weights that nobody gave is told and left out, as are paths there."""
+    run("export", f"--model={workdir}", f"--outdir={tmp_path}")
+    data = json.loads((workdir / "config.json").read_text())["data"]["source"]
+    names = "pixels_kid12,discriminator_pr1k3,fid12"
+    flags = [f"--metrics={names}", "--num_images=12", f"--data={data}"]
+    output = run("evaluate", f"--model={workdir},{tmp_path}/1", *flags)
+    lines = [json.loads(x) for x in output.splitlines() if x.startswith("{")]
+    measured = [(x["network"], x["metric"]) for x in lines]
+    assert measured == [
+        ("trained", "pixels_kid12"),
+        ("trained", "discriminator_pr1k3"),
+        ("exported", "pixels_kid12"),
+    ]
+    assert set(lines[1]["values"]) == {
+        "discriminator_pr1k3_precision",
+        "discriminator_pr1k3_recall",
+    }
+    assert lines[0]["noise_mode"] == "random" and lines[2]["noise_mode"] == "const"
+    assert lines[0]["data"] == lines[2]["data"] and lines[0]["seed"] == 0
+    assert (tmp_path / "1" / "metrics.jsonl").exists()
+
+
+def test_end_to_end_evaluate_without_anything_to_compute(workdir):
+    flags = [f"--model={workdir}", "--metrics=fid12"]
+    command = [sys.executable, "-m", "tfstylegan.evaluate", *flags]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "skipped: fid12: " in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: none of the metrics")
+
+
 @pytest.mark.parametrize(
     "flags, psi, cutoff",
     [

@@ -34,7 +34,8 @@ def main(argv):
     for model in models:
         with cli.one_sentence():
             mine = list(_measure(model, skipped))
-        report(mine, model.path / "metrics.jsonl")
+        if mine:
+            report(mine, model.path / "metrics.jsonl")
         results += mine
     for name, reason in skipped.items():
         print(f"skipped: {name}: {reason}", file=sys.stderr)

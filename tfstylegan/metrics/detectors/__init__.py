@@ -28,7 +28,10 @@ class Detectors:
     def __call__(self, name):
         """Raises Unavailable, and ValueError for data that a detector cannot take."""
         if name not in self._made:
-            self._made[name] = getattr(self, f"_{name}")()
+            make = getattr(self, f"_{name}", None)
+            if make is None:
+                raise Unavailable(f"there is no detector {name!r} here")
+            self._made[name] = make()
         return self._made[name]
 
     def _pixels(self):
