@@ -106,7 +106,7 @@ def test_end_to_end_evaluate_of_a_model_and_its_export(workdir, tmp_path):
     run("export", f"--model={workdir}", f"--outdir={tmp_path}")
     data = json.loads((workdir / "config.json").read_text())["data"]["source"]
     names = "pixels_kid12,discriminator_pr1k3,fid12"
-    flags = [f"--metrics={names}", "--num_images=12", f"--data={data}"]
+    flags = [f"--metrics={names}", "--num_images=12", f"--data={data}", "--nodownload"]
     output = run("evaluate", f"--model={workdir},{tmp_path}/1", *flags)
     lines = [json.loads(x) for x in output.splitlines() if x.startswith("{")]
     measured = [(x["network"], x["metric"]) for x in lines]
@@ -125,7 +125,7 @@ def test_end_to_end_evaluate_of_a_model_and_its_export(workdir, tmp_path):
 
 
 def test_end_to_end_evaluate_without_anything_to_compute(workdir):
-    flags = [f"--model={workdir}", "--metrics=fid12"]
+    flags = [f"--model={workdir}", "--metrics=fid12", "--nodownload"]
     command = [sys.executable, "-m", "tfstylegan.evaluate", *flags]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1

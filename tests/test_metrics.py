@@ -122,16 +122,43 @@ def test_frechet_distance_refuses_bad_statistics():
 # Features and their statistics.
 
 
+@pytest.mark.parametrize("block", [None, 1, 30, 50, 1000])
 @pytest.mark.parametrize("ddof", [0, 1])
-def test_running_statistics_equal_those_of_the_whole(ddof):
+def test_running_statistics_equal_those_of_the_whole(ddof, block):
     x = np.random.RandomState(4).randn(101, 5) + 1e6  # a mean that eats digits
-    running = features.RunningStatistics(5)
+    running = features.RunningStatistics(5, block=block)
     for part in np.split(x, [0, 1, 30, 31, 90]):
+        part = part.copy()
         running.update(part)
+        part[:] = np.nan  # the caller's, who may use it again
     mean, covariance = statistics(x, ddof)
     assert running.count == 101
     np.testing.assert_allclose(running.mean, mean, rtol=1e-14)
     np.testing.assert_allclose(running.covariance(ddof=ddof), covariance, atol=1e-8)
+
+
+def test_running_statistics_of_blocks_do_not_depend_on_batches():
+    x = np.random.RandomState(6).randn(100, 7).astype(np.float32)
+    results = []
+    for size in (1, 13, 100):
+        running = features.RunningStatistics(7, block=32)
+        for start in range(0, 100, size):
+            running.update(x[start : start + size])
+        results.append((running.mean, running.covariance()))
+    for mean, covariance in results[1:]:
+        np.testing.assert_array_equal(mean, results[0][0])
+        np.testing.assert_array_equal(covariance, results[0][1])
+
+
+def test_running_statistics_may_be_asked_in_between():
+    x = np.random.RandomState(5).randn(9, 2)
+    running = features.RunningStatistics(2, block=4)
+    running.update(x[:3])
+    np.testing.assert_allclose(running.mean, x[:3].mean(axis=0), rtol=1e-14)
+    running.update(x[3:])
+    mean, covariance = statistics(x, ddof=1)
+    np.testing.assert_allclose(running.mean, mean, rtol=1e-12)
+    np.testing.assert_allclose(running.covariance(), covariance, rtol=1e-12)
 
 
 def test_running_statistics_refuse_what_they_cannot_answer():
@@ -141,6 +168,8 @@ def test_running_statistics_refuse_what_they_cannot_answer():
         running.covariance()
     with pytest.raises(ValueError, match=r"features must be \[N, 3\], got \[2, 4\]"):
         running.update(np.zeros([2, 4]))
+    with pytest.raises(ValueError, match="block must be at least 1, got 0"):
+        features.RunningStatistics(3, block=0)
 
 
 def test_projection_is_fixed_for_good():

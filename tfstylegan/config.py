@@ -169,6 +169,7 @@ class TrainConfig:
     metrics: tuple[str, ...] = ("pixel_frechet",)  # see `metric_names`
     metric_ticks: int = 50  # also before the first and after the last tick
     metric_images: int = 10000  # generated images a metric looks at, at least 2
+    detector_dir: str = ""  # the files of published metrics' networks
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

@@ -170,6 +170,8 @@ def _measure(model, skipped):
             model.source.image_shape,
             labelled=model.labelled,
             folder=folder,
+            files=flags.FLAGS.detector_dir,
+            download=flags.FLAGS.download,
             discriminator=model.discriminator,
         ),
     )
@@ -221,6 +223,12 @@ def _define_flags():
         "data",
         None,
         "Real images, as config.data.source; by default what it was trained on.",
+    )
+    flags.DEFINE_string(
+        "detector_dir", None, "Folder of the files of published metrics' networks."
+    )
+    flags.DEFINE_bool(
+        "download", True, "Download those that are neither there nor in the cache."
     )
     flags.DEFINE_integer(
         "num_images", None, "Generated images; by default as in training.", 2

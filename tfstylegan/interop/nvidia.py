@@ -38,6 +38,22 @@ def import_checkpoint(path, which=storage.NAMES):
     return convert(checkpoint, which)
 
 
+def import_discriminator(path):
+    """(network, notes) of a pickle of one TensorFlow discriminator on its own.
+
+    Raises as `import_checkpoint`.
+    """
+    try:
+        record = nvidia_pickle.read_network(path)
+        checkpoint = nvidia_pickle.Checkpoint("tensorflow", {"D": record})
+        networks, notes = convert(checkpoint, ["D"])
+    except nvidia_pickle.PickleError as error:
+        raise nvidia_pickle.PickleError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return networks.D, notes
+
+
 def convert(checkpoint, which=storage.NAMES):
     """`import_checkpoint` of a `nvidia_pickle.Checkpoint`."""
     unknown = [name for name in which if name not in storage.NAMES]

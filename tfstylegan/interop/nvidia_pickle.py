@@ -9,7 +9,7 @@ import dataclasses
 import os
 from typing import BinaryIO
 
-from tfstylegan.interop import arrays, entries, torch_storage
+from tfstylegan.interop import arrays, entries, restricted, torch_storage
 from tfstylegan.interop.machine import Machine
 from tfstylegan.interop.restricted import (
     Budget,
@@ -22,11 +22,17 @@ from tfstylegan.interop.restricted import (
     short,
 )
 
-__all__ = ["Checkpoint", "Limits", "NetworkRecord", "PickleError", "read"]
+__all__ = [
+    "Checkpoint",
+    "Limits",
+    "NetworkRecord",
+    "PickleError",
+    "read",
+    "read_network",
+]
 
 TENSORFLOW_VERSIONS = range(2, 6)
 TORCH_VERSIONS = range(1, 7)
-CHUNK = 1 << 24  # bytes
 DEFAULTS = Limits()
 NETWORKS = ("G", "D", "G_ema")
 READ_ENTRIES = {  # of a TensorFlow network; the source is dropped
@@ -70,12 +76,7 @@ def read(
     Raises PickleError for a file that is broken, hostile or of another kind and
     OSError for one that cannot be opened.
     """
-    if isinstance(path_or_file, (str, os.PathLike)):
-        with open(path_or_file, "rb") as file:
-            return read(file, limits=limits)
-    data = _read_all(path_or_file, limits.file_bytes)
-    budget = Budget(limits, len(data))
-    content = Machine(data, NAMES, budget).load()
+    content, budget = _load(path_or_file, limits)
     if type(content) is tuple:
         return _tensorflow_checkpoint(content, budget)
     if type(content) is dict:
@@ -83,15 +84,21 @@ def read(
     raise PickleError(f"the file holds {kind_of(content)}, not networks.")
 
 
-def _read_all(file: BinaryIO, most: int) -> bytes:
-    parts = []
-    left = most
-    while part := file.read(CHUNK):  # one read of `most` bytes would reserve them
-        left -= len(part)
-        if left < 0:
-            raise PickleError(f"the file has more than {most} bytes.")
-        parts.append(part)
-    return b"".join(parts)
+def read_network(
+    path_or_file: str | os.PathLike | BinaryIO, *, limits: Limits = DEFAULTS
+) -> NetworkRecord:
+    """Reads a file of one TensorFlow network on its own, as `read` does checkpoints."""
+    content, budget = _load(path_or_file, limits)
+    if not isinstance(content, Network):
+        raise PickleError(f"the file holds {kind_of(content)}, not one network.")
+    return _network_record("the network", content, budget, depth=0)
+
+
+def _load(path_or_file, limits):
+    """(what a pickle holds, the budget that is left)."""
+    data = restricted.read_all(path_or_file, limits.file_bytes)
+    budget = Budget(limits, len(data))
+    return Machine(data, NAMES, budget).load(), budget
 
 
 class Network(Stateful):

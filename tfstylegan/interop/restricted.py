@@ -1,8 +1,11 @@
 """What a pickle may ask for: names that stand for data, and a budget to stay in."""
 
 import dataclasses
+import os
 from collections.abc import Callable
+from typing import BinaryIO
 
+CHUNK = 1 << 24  # bytes
 LARGEST_KEY = 1 << 60  # Python's hash tells integers below apart
 
 
@@ -46,6 +49,21 @@ class Budget:
     def check_depth(self, depth: int) -> None:
         if depth > self.limits.depth:
             raise PickleError(f"the pickle nests more than {self.limits.depth} levels.")
+
+
+def read_all(path_or_file: str | os.PathLike | BinaryIO, most: int) -> bytes:
+    """The bytes of a file; PickleError where it has more than `most`."""
+    if isinstance(path_or_file, (str, os.PathLike)):
+        with open(path_or_file, "rb") as file:
+            return read_all(file, most)
+    parts = []
+    left = most
+    while part := path_or_file.read(CHUNK):  # one read of `most` would reserve them
+        left -= len(part)
+        if left < 0:
+            raise PickleError(f"the file has more than {most} bytes.")
+        parts.append(part)
+    return b"".join(parts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

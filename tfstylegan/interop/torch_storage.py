@@ -93,18 +93,26 @@ def load_storage(data: bytes, budget: Budget) -> Storage:
     """The one storage that the torch file in `data` holds."""
     budget.spend(50)
     budget.spend_bytes(len(data))  # a pickle may load the same bytes many times
-    load = _load_zip if data.startswith(ZIP_START) else _load_stream
-    storage = load(data, budget)
+    storage = load_file(data, NAMES_IN_STORAGE, budget)
     if not isinstance(storage, Storage):
         raise PickleError(f"a torch file holds {kind_of(storage)}, not a storage.")
     return storage
 
 
-def _load_stream(data: bytes, budget: Budget) -> object:
+def load_file(data: bytes, names: dict, budget: Budget) -> object:
+    """What the torch file in `data` holds, made of `names`, its storages filled.
+
+    These have no numbers yet while `names` are called.
+    """
+    load = _load_zip if data.startswith(ZIP_START) else _load_stream
+    return load(data, names, budget)
+
+
+def _load_stream(data: bytes, names: dict, budget: Budget) -> object:
     storages = Storages()
-    machine = Machine(data, NAMES_IN_STORAGE, budget, persistent=storages.persistent)
+    machine = Machine(data, names, budget, persistent=storages.persistent)
     if machine.load() != MAGIC_NUMBER or machine.load() != PROTOCOL_VERSION:
-        raise PickleError("the bytes of a storage are no torch file of a known format.")
+        raise PickleError("the bytes are no torch file of a known format.")
     system = machine.load()
     if type(system) is not dict or system.get("little_endian") is not True:
         raise PickleError("a torch file is not from a little-endian machine.")
@@ -121,7 +129,7 @@ def _load_stream(data: bytes, budget: Budget) -> object:
     return found
 
 
-def _load_zip(data: bytes, budget: Budget) -> object:
+def _load_zip(data: bytes, names: dict, budget: Budget) -> object:
     entries = data.count(ZIP_ENTRY)  # at most as many members
     if entries > MOST_ZIP_ENTRIES:
         raise PickleError(f"a torch archive of more than {MOST_ZIP_ENTRIES} members.")
@@ -155,7 +163,6 @@ def _load_zip(data: bytes, budget: Budget) -> object:
     if members.get(f"{root}byteorder", b"little") != b"little":
         raise PickleError("a torch archive is not from a little-endian machine.")
     storages = Storages()
-    names = NAMES_IN_STORAGE
     pickled = members[roots[0]]
     found = Machine(pickled, names, budget, persistent=storages.persistent).load()
     for key, storage in storages.by_key.items():
@@ -180,7 +187,7 @@ def _load_from_bytes(args, budget):
     return load_storage(arrays.as_bytes(data, budget), budget)
 
 
-def _rebuild_tensor(args, budget):
+def rebuild_tensor(args: tuple, budget: Budget) -> np.ndarray:
     """A read-only view [size] of a storage, whatever its strides."""
     budget.spend(20)
     if len(args) == 7:
@@ -229,7 +236,7 @@ NAMES_IN_STORAGE["collections", "OrderedDict"] = arrays.NAMES[
 ]
 NAMES = {
     ("torch._utils", "_rebuild_tensor_v2"): Global(
-        "_rebuild_tensor_v2", _rebuild_tensor
+        "_rebuild_tensor_v2", rebuild_tensor
     ),
     ("torch._utils", "_rebuild_parameter"): Global(
         "_rebuild_parameter", _rebuild_parameter

@@ -46,7 +46,7 @@ class Reals:
         """`features.RunningStatistics` of their features."""
 
         def compute():
-            statistics = features.RunningStatistics(detector.dims)
+            statistics = features.RunningStatistics(detector.dims, block=features.BLOCK)
             for batch in self.images(metric):
                 statistics.update(detector.features(batch))
             return statistics.state()

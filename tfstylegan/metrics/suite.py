@@ -100,7 +100,7 @@ def _frechet(run):
     """Covariances are unbiased, those of `_full` the population's: as published."""
     ddof = 0 if run.metric.full else 1
     real = run.reals.statistics(run.metric, run.detector)
-    fake = features.RunningStatistics(run.detector.dims)
+    fake = features.RunningStatistics(run.detector.dims, block=features.BLOCK)
     for batch in run.fakes():
         fake.update(run.detector.features(batch))
     value = fid.frechet_distance(

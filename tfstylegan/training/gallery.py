@@ -77,7 +77,10 @@ class Gallery:
     def _suite(self):
         folder, data = cache.folder() / "metrics", self.config.data
         known = detectors.Detectors(
-            self.source.image_shape, labelled=lambda: self.source, folder=folder
+            self.source.image_shape,
+            labelled=lambda: self.source,
+            folder=folder,
+            files=self.config.train.detector_dir or None,
         )
         mirrored = reals.Reals(self.source, mirror=data.mirror, folder=folder)
         return suite.Suite(mirrored, known)

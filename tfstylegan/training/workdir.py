@@ -34,6 +34,7 @@ FREE = (
     "train.metrics",
     "train.metric_ticks",
     "train.metric_images",
+    "train.detector_dir",
 )
 
 
