@@ -174,7 +174,8 @@ def test_damaged_model_ends_a_command_in_one_sentence(models, tmp_path):
 
 
 def test_evaluate_shows_results_that_it_cannot_store(tmp_path, capsys):
-    result = {"network": "trained", "metric": "m", "value": 1.5, "num_fake": 4}
+    result = {"network": "trained", "model": "M", "metric": "m", "num_fake": 4}
+    result |= {"value": 1.5, "values": {"m": 1.5}}
     occupied = tmp_path / "metrics.jsonl"
     occupied.mkdir()
     evaluate.report([result], occupied)

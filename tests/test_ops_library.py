@@ -283,22 +283,6 @@ def test_library_name_depends_on_tensorflow(monkeypatch):
     assert library._file_name.__wrapped__() != name
 
 
-@pytest.mark.parametrize(
-    "environment, expected",
-    [
-        ({"TFSTYLEGAN_CACHE": "/a", "XDG_CACHE_HOME": "/b"}, "/a"),
-        ({"XDG_CACHE_HOME": "/b"}, "/b/tfstylegan"),
-        ({"HOME": "/c"}, "/c/.cache/tfstylegan"),
-    ],
-)
-def test_library_cache_folder(monkeypatch, environment, expected):
-    for name in ("TFSTYLEGAN_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert library._cache_folder() == pathlib.Path(expected)
-
-
 def test_implementation_nests_and_ends(monkeypatch):
     monkeypatch.delenv("TFSTYLEGAN_OPS", raising=False)
     outside = library.use_compiled("auto")

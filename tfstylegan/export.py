@@ -45,7 +45,7 @@ def export_saved_model(networks, outdir):
     outdir = pathlib.Path(outdir)
     _check_outdir(outdir)
     _, cutoff = networks.config.generator.truncation()
-    module, signatures = _trace(networks.G_ema.in_float32(), cutoff)
+    module, signatures = _trace(networks.G_ema, cutoff)
     outdir.mkdir(parents=True, exist_ok=True)
     # Beside its final place, hence on the same file system; servers read only numbers.
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=outdir) as partial:
@@ -67,6 +67,7 @@ def _trace(generator, cutoff):
     from tfstylegan.data import pipeline
     from tfstylegan.networks import generator as generator_lib
 
+    generator = generator.in_float32()
     mapping, synthesis = generator.mapping, generator.synthesis
 
     def to_ws(z, labels=None):
