@@ -11,8 +11,10 @@ import tensorflow as tf
 from tfstylegan import checkpoints
 from tfstylegan import config as config_lib
 from tfstylegan.data import sources
+from tfstylegan.metrics import suite
+from tfstylegan.networks import storage
 from tfstylegan.training import loop as loop_lib
-from tfstylegan.training import schedules
+from tfstylegan.training import safety, schedules, showing
 from tfstylegan.training import steps as steps_lib
 
 
@@ -127,17 +129,17 @@ def test_signal_while_metrics_are_computed_saves(make, number):
     handler = signal.getsignal(number)
     loop = make(tiny_config())
 
-    def interrupted(name, value, cur_nimg):
+    def interrupted(values, cur_nimg):
         if cur_nimg:
             os.kill(os.getpid(), number)
 
-    report = loop_lib.report_lib.Report
-    original = report.metric
-    report.metric = lambda self, *args: interrupted(*args)
+    report = showing.report_lib.Report
+    original = report.metrics
+    report.metrics = lambda self, *args: interrupted(*args)
     try:
         assert loop.run() == number
     finally:
-        report.metric = original
+        report.metrics = original
     assert saved(loop) == 16
     assert checkpoints.numbers(loop.checkpoints) == [16]
     assert signal.getsignal(number) == handler
@@ -147,7 +149,7 @@ def test_signal_while_metrics_are_computed_saves(make, number):
 
 def test_signal_before_the_first_step_and_at_the_last(make, tmp_path):
     loop = make(tiny_config())
-    gallery = loop_lib.gallery.Gallery
+    gallery = showing.gallery.Gallery
     original = gallery.reals
     gallery.reals = lambda self, cur_nimg: os.kill(os.getpid(), signal.SIGTERM)
     try:
@@ -172,6 +174,61 @@ def test_signal_before_the_first_step_and_at_the_last(make, tmp_path):
     assert lines(tmp_path, "metric/pixel_frechet")[-1]["cur_nimg"] == 32
 
 
+def test_the_best_model_is_kept_and_can_be_loaded(make, tmp_path, monkeypatch):
+    values = iter([9.0, 3.0, 5.0])
+
+    def compute(self, name, *_, **__):
+        value = next(values)
+        return {"value": value, "values": {name: value}}
+
+    monkeypatch.setattr(suite.Suite, "compute", compute)
+    config = tiny_config()
+    config.train.keep_best = 1
+    loop = make(config)
+    loop.run()  # metrics at 0, which does not count, 16 and 32
+    assert (tmp_path / "best").readlink().name == "best-000000_016"
+    networks = storage.load_networks(tmp_path / "best")
+    assert networks.G_ema is not None and networks.config == config
+
+
+def test_views_that_a_kill_cut_off_are_made_up_for(make, tmp_path, monkeypatch):
+    config = tiny_config()
+    config.train.checkpoint_ticks = 2
+
+    def killed(self, cur_nimg):
+        if cur_nimg == 16:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(showing.gallery.Gallery, "metrics", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make(config).run()
+    assert checkpoints.numbers(tmp_path / "checkpoints") == [16]
+    make(config).run()
+    views = [x["cur_nimg"] for x in lines(tmp_path, "metric/pixel_frechet")]
+    assert views == [16, 32]  # not at 0, where it is patched out
+    pictures = [x["cur_nimg"] for x in lines(tmp_path, "hint/variety")]
+    assert pictures == [0, 16, 32]  # those at 16 were there
+
+
+def test_ticks_tell_where_time_went_and_what_was_used(make, tmp_path):
+    make(tiny_config()).run()
+    ticks = lines(tmp_path, "tick")
+    for name in ("data_wait", "d_main", "g_main", "loop"):
+        assert 0 <= ticks[1][f"timing/{name}"] <= 1, name
+    parts = ("data_wait", "d_main", "g_main", "loop")
+    assert sum(ticks[1][f"timing/{name}"] for name in parts) == pytest.approx(1)
+    assert "timing/retrace" in ticks[0] and "timing/retrace" not in ticks[1]
+    assert [t["cur_nimg"] for t in ticks if "timing/checkpoint" in t] == [32]
+    assert [t["cur_nimg"] for t in ticks if "timing/metrics" in t] == [8, 24]
+    measured = lines(tmp_path, "usage/resolution_8")
+    assert [x["cur_nimg"] for x in measured] == [0, 16, 32]
+    assert measured[0]["usage/resolution_4"] + measured[0][
+        "usage/resolution_8"
+    ] == pytest.approx(1)
+    assert {t["hint/saturated_ticks"] for t in ticks} == {0}
+
+
 def test_longer_run_renews_the_model(make, tmp_path):
     make(tiny_config()).run()
     config = tiny_config()
@@ -184,7 +241,9 @@ def test_longer_run_renews_the_model(make, tmp_path):
 
 
 def test_divergence_stops_and_keeps_the_checkpoints(make, tmp_path):
-    loop = make(tiny_config())
+    config = tiny_config()
+    config.train.nonfinite_steps = 2
+    loop = make(config)
     phases = loop.steps.phases
 
     def diverging(batch, step, cur_nimg):
@@ -193,7 +252,8 @@ def test_divergence_stops_and_keeps_the_checkpoints(make, tmp_path):
         yield "g_reg", lambda: {"loss/g_main": tf.constant(value)}
 
     loop.steps.phases = diverging
-    with pytest.raises(loop_lib.Diverged, match="loss/g_main is nan at kimg 0.032"):
+    words = "phase g_reg of step 6, kimg 0.028: loss/g_main is nan; .* of kimg 0.024"
+    with pytest.raises(safety.Diverged, match=words):
         loop.run()
     assert checkpoints.numbers(loop.checkpoints) == [24]
     assert [x["cur_nimg"] for x in lines(tmp_path, "tick")] == [8, 16, 24]

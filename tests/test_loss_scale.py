@@ -7,7 +7,7 @@ from test_precision import DTYPES, tolerance
 from test_steps import Rig, tiny_config
 
 from tfstylegan import losses
-from tfstylegan.training import devices, growing, loss_scale, precision
+from tfstylegan.training import devices, finite, growing, loss_scale, precision
 from tfstylegan.training import state as state_lib
 from tfstylegan.training import steps as steps_lib
 
@@ -135,8 +135,10 @@ def test_overflow_skips_the_step_and_halves_the_scale(names):
     optimizer, before = scaled.state.g_optimizer, scaled.weights()
     labels = scaled.rig.batch["label"]
     optimizer.dynamic_scale.assign(1e38)
-    scaled.steps.g_main(labels, tf.constant(STEP, tf.int64))
+    told = scaled.steps.g_main(labels, tf.constant(STEP, tf.int64))
     assert np.array_equal(scaled.weights(), before)
+    assert all(np.isfinite(x) for x in told.values())  # no fault: safety sees none
+    assert not set(finite.NAMES) & set(told)
     assert optimizer.iterations.numpy() == 0
     told = loss_scale.progress(scaled.state)
     assert told["precision/skipped_steps_g"] == 1

@@ -28,6 +28,7 @@ from tfstylegan import metric_names
 def test_names_say_what_is_measured(name, expected):
     metric = metric_names.parse(name)
     assert metric.name == name and metric.description
+    assert metric.more_is_better == (metric.kind in ("is", "pr", "dc"))
     assert {key: getattr(metric, key) for key in expected} == expected
 
 

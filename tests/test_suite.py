@@ -126,6 +126,8 @@ def test_other_metrics_of_features(source):
     fakes = Model().stream(0)(1000)
     more = Detector().features(fakes)
     everything = Detector().features(source.pixels)
+    for name in ("kid60", "pr1k3", "dc1k5", "is1k"):
+        assert next(iter(compute(source, name)["values"])) == suite.first_value(name)
     values = compute(source, "pr1k3")["values"]
     expected = precision_recall.precision_recall(everything, more, k=3)
     assert values == dict(
@@ -167,6 +169,7 @@ def test_path_length(source, name):
 def test_separability(source):
     """Attributes of a linear generator are linear in its codes."""
     values = compute(source, "classifier_ls_300")["values"]
+    assert next(iter(values)) == suite.first_value("classifier_ls_300")
     assert 1 <= values["classifier_ls_300_w"] < 3
     codes = np.concatenate([Model().codes(0, i)[0] for i in range(38)])[:300]
     images = Model().synthesis(codes[:, np.newaxis], None)

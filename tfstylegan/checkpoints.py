@@ -15,6 +15,7 @@ import shutil
 from absl import logging
 
 PARTIAL = "partial-ckpt-"
+NOTES = ".notes"
 MANIFEST = re.compile(r"ckpt-(\d+)\.json")
 
 
@@ -70,12 +71,18 @@ def damage_of(folder, number):
     return None
 
 
-def write(checkpoint, folder, number, *, keep):
+def notes_of(folder, number):
+    """A dictionary that was to be kept with a checkpoint; {} where none was."""
+    file = pathlib.Path(path_of(folder, number) + NOTES)
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def write(checkpoint, folder, number, *, keep, notes=None):
     """Writes a `tf.train.Checkpoint` as `ckpt-<number>`, whole or not at all.
 
-    The `keep` newest stay. Any of a higher number goes: the run that writes this one
-    could not go on from it. Raises OSError where it cannot be written; nothing that
-    was there is lost then.
+    `notes`, what `notes_of` gives back, are sealed with it. The `keep` newest stay.
+    Any of a higher number goes: the run that writes this one could not go on from it.
+    Raises OSError where it cannot be written; nothing that was there is lost then.
     """
     import tensorflow as tf  # takes seconds: only when used
 
@@ -85,6 +92,8 @@ def write(checkpoint, folder, number, *, keep):
     try:
         _clear(folder)
         checkpoint.write(partial)
+        if notes:
+            pathlib.Path(partial + NOTES).write_text(json.dumps(notes))
         manifest = _sealed(partial, number)
         _discard(final)
         for file in _files(partial):

@@ -154,9 +154,11 @@ def _with_config_file(arguments):
 def _config_path(name):
     """What `config_flags` reads of a file, a preset's name, or a run's folder.
 
-    A preset is `configs/X.py` of a checkout or an installed package. Raises ValueError
-    that names the file; ml_collections would show a traceback.
+    A preset is `configs/X.py` of a checkout or an installed package. What follows a
+    colon behind .py is given to its get_config. Raises ValueError that names the file;
+    ml_collections would show a traceback.
     """
+    name, colon, wanted = _split(name)
     path = pathlib.Path(name)
     if name and path.is_dir():
         config_lib.load(path)
@@ -165,15 +167,21 @@ def _config_path(name):
         path = config_lib.preset_path(path.stem) or path
     if not path.is_file():
         raise ValueError(f"the configuration file {name!r} does not exist")
-    _check_config_file(path)
-    return path
+    _check_config_file(path, *([wanted] if colon else []))
+    return f"{path}:{wanted}" if colon else path
 
 
-def _check_config_file(path):
+def _split(name):
+    """("X.py", ":", "WANTED") of a file with something wanted of it."""
+    before, ending, after = name.partition(".py:")
+    return (f"{before}.py", ":", after) if ending else (name, "", "")
+
+
+def _check_config_file(path, *wanted):
     """Raises ValueError where a file gives no configuration, with the line of it."""
     try:
         get_config = runpy.run_path(str(path)).get("get_config")
-        config = get_config() if callable(get_config) else None
+        config = get_config(*wanted) if callable(get_config) else None
     except Exception as error:  # whatever the file does
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]

@@ -170,6 +170,14 @@ class TrainConfig:
     metric_ticks: int = 50  # also before the first and after the last tick
     metric_images: int = 10000  # generated images a metric looks at, at least 2
     detector_dir: str = ""  # the files of published metrics' networks
+    keep_best: int = 0  # models that are best by the first metric, in best/
+    # Gradients that are not finite: skip the step, zero them, or stop the run.
+    nonfinite: str = "skip"
+    # Of one phase in a row, with gradients or losses that are not finite; then the run
+    # stops, or goes back to its last checkpoint, `rollbacks` times.
+    nonfinite_steps: int = 10
+    rollbacks: int = 0
+    profile_ticks: tuple[int, ...] = ()  # traced for TensorBoard; numbered from 1
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

@@ -21,6 +21,7 @@ G_LOSSES = ("nonsaturating", "saturating", "wasserstein")
 D_LOSSES = ("logistic", "wasserstein", "hinge")
 DTYPES = ("float32", "bfloat16", "float16")
 STRATEGIES = ("auto", "mirrored", "multi_worker", "tpu")
+NONFINITE = ("skip", "zero", "stop")
 AUGMENT_MODES = ("none", "fixed", "adaptive")
 AUGMENT_PRESETS = ("blit", "geom", "color", "filter", "noise", "cutout")
 AUGMENT_PRESETS += ("bg", "bgc", "bgcf", "bgcfn", "bgcfnc")
@@ -223,6 +224,13 @@ def _train(config):
             raise ValueError(f"config.train.metrics: {error}") from None
         if metric.detector == "discriminator":
             fail("config.train.metrics", "must not see with what still learns", name)
+    _one_of(config, "train.nonfinite", NONFINITE)
+    _at_least(config, 1, "train.nonfinite_steps")
+    _at_least(config, 0, "train.rollbacks", "train.keep_best")
+    good = not train.keep_best or bool(train.metrics)
+    _require(config, "train.keep_best", good, "must be 0 without train.metrics")
+    good = min(train.profile_ticks, default=1) >= 1
+    _require(config, "train.profile_ticks", good, "must hold numbers of at least 1")
     good = min(train.grid) >= 1
     _require(config, "train.grid", good, "must hold positive numbers")
 

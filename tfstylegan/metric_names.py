@@ -65,6 +65,11 @@ class Metric:
     def description(self):
         return KINDS[self.kind][0]
 
+    @property
+    def more_is_better(self):
+        """Whether the best generator is the one with the greatest value."""
+        return self.kind in ("is", "pr", "dc")
+
 
 def parse(name):
     """The `Metric` of a name; raises ValueError for one that says nothing.

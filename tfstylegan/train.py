@@ -87,7 +87,7 @@ def _train(config, path, source, cluster):
     if quiet:
         logging.set_verbosity(logging.INFO)  # what was chosen, and why
     from tfstylegan import ops  # TensorFlow takes seconds
-    from tfstylegan.training import devices, loop, workdir, workers
+    from tfstylegan.training import devices, loop, safety, workdir, workers
 
     with cli.one_sentence(RuntimeError):
         ops.library.describe()  # TFSTYLEGAN_OPS=compiled where there is no library
@@ -104,7 +104,7 @@ def _train(config, path, source, cluster):
         if quiet:
             logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file
         return run.run()
-    except (loop.Diverged, workers.Differ, OSError) as error:
+    except (safety.Diverged, workers.Differ, OSError) as error:
         sys.exit(f"error: {error}")
     except Exception as error:
         if not cluster or not workers.is_lost(error):

@@ -33,7 +33,7 @@ from tfstylegan import config as config_lib
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BASE = "stylegan2_a"  # the row that speeds are relative to
 SMALL = "digits32"  # gives data, optimizer and training
-NOT_ROWS = ("digits32", "yardstick")  # in the names of presets that are no row
+NOT_ROWS = ("digits32", "yardstick", "auto")  # in the names of presets that are no row
 METRIC = "metric/pixel_frechet"
 COLUMNS = ("row", "G parameters", "D parameters", "images/s, row A = 1", "peak GiB")
 

@@ -178,6 +178,15 @@ def _separability(run):
     return scores, {"num_fake": run.count}
 
 
+# What follows the name in that of the first value, where there are several.
+FIRST = {"is": "_mean", "pr": "_precision", "dc": "_density", "ls": "_w"}
+
+
+def first_value(name):
+    """Name of a metric's first value, the one that stands for it."""
+    return name + FIRST.get(metric_names.parse(name).kind, "")
+
+
 MEASURES = {
     "pixel_frechet": _frechet,
     "fid": _frechet,

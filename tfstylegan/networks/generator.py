@@ -92,6 +92,8 @@ class Generator(keras.Model):
         """w_avg <- lerp(mean over N of w, w_avg, decay), ws [N, L, D] unmixed."""
         ws = tf.cast(ws, self.w_avg.dtype)  # float32: small steps of a long average
         mean = tf.reduce_mean(ws[:, 0], axis=0)  # [D]
+        # One broken batch would stay in it for ever.
+        mean = tf.where(tf.math.is_finite(mean), mean, self.w_avg)
         self.w_avg.assign(mean + (self.w_avg - mean) * self.w_avg_decay)
 
     def in_float32(self):

@@ -22,10 +22,29 @@ class SkipSynthesis(synthesis_trunk.SynthesisTrunk):
             layer.build(self.shape(level), (None, self.w_dim))
 
     def compose(self, ws, noise):
+        y, *others = self._images(ws, noise)
+        for image in others:
+            y = resample.upsample_2d(y, self.taps)  # [N, h, w, channels]
+            y = y + image
+        return y
+
+    def contributions(self, ws, noise):
+        """What each level adds to the images, [N, H, W, channels]: they add up to them.
+
+        `noise` is that of a call, a list.
+        """
+        found = []
+        for y in self._images(ws, noise):
+            found = [resample.upsample_2d(x, self.taps) for x in found]
+            found.append(y)
+        return found
+
+    def _images(self, ws, noise):
+        """The image of each level, [N, h, w, channels], the coarsest first."""
         x = self.first_level(ws, noise)
-        y = self.to_rgb[0](x, ws[:, 1])
+        images = [self.to_rgb[0](x, ws[:, 1])]
         for level in range(1, self.doublings + 1):
             x = self.next_level(level, x, ws, noise)  # [N, h, w, C]
-            y = resample.upsample_2d(y, self.taps)  # [N, h, w, channels]
-            y = y + tf.cast(self.to_rgb[level](x, ws[:, 2 * level + 1]), y.dtype)
-        return y
+            image = self.to_rgb[level](x, ws[:, 2 * level + 1])
+            images.append(tf.cast(image, images[0].dtype))
+        return images

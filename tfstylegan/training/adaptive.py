@@ -51,9 +51,10 @@ class Controller(tf.Module):
         mean_sign: of the global batch, whose size is `batch_size`. Call it outside of
         replicas.
         """
-        images = self.images + batch_size
-        signs = self.signs + mean_sign * batch_size
-        rt = signs / images
+        told = tf.math.is_finite(mean_sign)  # logits that are not say nothing
+        images = self.images + tf.where(told, float(batch_size), 0.0)
+        signs = self.signs + tf.where(told, mean_sign * batch_size, 0.0)
+        rt = tf.math.divide_no_nan(signs, images)
         moved = self.p + tf.sign(rt - self.target) * (images / self.images_of_one)
         over = tf.equal((step + 1) % self.interval, 0)
         self.p.assign(tf.where(over, tf.maximum(moved, 0), self.p))

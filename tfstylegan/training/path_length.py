@@ -8,7 +8,7 @@ a first pass measures all lengths, a second one follows the slopes of the penalt
 import tensorflow as tf
 
 from tfstylegan import losses
-from tfstylegan.training import accumulation, loss_scale, replicas, tapes
+from tfstylegan.training import accumulation, finite, loss_scale, replicas, tapes
 from tfstylegan.training import draws as draws_lib
 
 
@@ -96,7 +96,7 @@ class PathLength:
 
     def _track(self, ws, pl_mean):
         self.state.g.track_w_avg(ws)
-        self.state.pl_mean.assign(pl_mean)
+        self.state.pl_mean.assign(finite.or_else(pl_mean, self.state.pl_mean))
 
 
 def _scalars(lengths, penalty):

@@ -58,11 +58,16 @@ def run(strategy, function, args, run_on_all=None):
 
 
 def _global_means(results):
-    """Each scalar as its mean over the replicas of all workers, in one message."""
-    names = [name for name, value in results.items() if not value.shape.rank]
-    if not names:
-        return results
+    """Each scalar as its mean over the replicas of all workers.
+
+    In one message for each type.
+    """
     context = tf.distribute.get_replica_context()
-    values = tf.stack([results[name] for name in names])
-    means = context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
-    return results | dict(zip(names, tf.unstack(means)))
+    scalars = {name: value for name, value in results.items() if not value.shape.rank}
+    joined = dict(results)
+    for kind in {value.dtype: None for value in scalars.values()}:
+        names = [name for name, value in scalars.items() if value.dtype == kind]
+        values = tf.stack([scalars[name] for name in names])
+        means = context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+        joined |= dict(zip(names, tf.unstack(means)))
+    return joined

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pathlib
-import resource
 import sys
 
 import numpy as np
@@ -33,6 +32,7 @@ class Report:
         self.facts = facts
         (self.workdir / "samples").mkdir(exist_ok=True)
         self.stats_file = self.workdir / "stats.jsonl"
+        self._told = set()  # (name, images seen), where the run goes on
         self._forget_after(cur_nimg)
         self.writer = tf.summary.create_file_writer(str(self.workdir / "tensorboard"))
         self.progress = tqdm.tqdm(
@@ -46,12 +46,26 @@ class Report:
         if not cur_nimg:
             self._configuration()
 
+    def lines(self):
+        """What stats.jsonl holds: a dictionary for each line."""
+        if not self.stats_file.exists():
+            return []
+        return [json.loads(line) for line in self.stats_file.read_text().splitlines()]
+
+    def go_back(self, cur_nimg):
+        """For a run that repeats what came after so many images."""
+        self._forget_after(cur_nimg)
+        self.advance(cur_nimg)
+
     def _forget_after(self, cur_nimg):
         """Drops lines of ticks that the run is about to repeat."""
         if not self.stats_file.exists():
             return
         lines = self.stats_file.read_text().splitlines(keepends=True)
         kept = [line for line in lines if cur_nimg and _seen(line) <= cur_nimg]
+        for line in kept:
+            if _seen(line) == cur_nimg:
+                self._told |= {(name, cur_nimg) for name in json.loads(line)}
         sampling.write_atomically(self.stats_file, "".join(kept).encode())
 
     def _configuration(self):
@@ -79,15 +93,8 @@ class Report:
 
     def tick(self, tick, cur_nimg, scalars, histograms):
         """One line of statistics, in stats.jsonl and in TensorBoard."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        scalars = {**scalars, "resources/peak_memory_gb": peak}
-        line = {"tick": tick, "cur_nimg": cur_nimg, "kimg": cur_nimg / 1000}
-        line |= {**self.facts, **scalars}
-        with self.stats_file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        self._write(cur_nimg, scalars, {"tick": tick}, self.facts)
         with self.writer.as_default(step=cur_nimg):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
             for name, values in histograms.items():
                 tf.summary.histogram(name, values)
         self.writer.flush()
@@ -97,14 +104,27 @@ class Report:
         }
         self.progress.set_postfix({k: f"{v:.3f}" for k, v in shown.items()})
 
-    def metric(self, name, value, cur_nimg):
-        """One value of a metric, a line of its own in stats.jsonl."""
-        line = {"cur_nimg": cur_nimg, "kimg": cur_nimg / 1000, f"metric/{name}": value}
+    def metrics(self, values, cur_nimg):
+        """The values of a metric, by name: a line of their own in stats.jsonl."""
+        self.scalars({f"metric/{name}": v for name, v in values.items()}, cur_nimg)
+        for name, value in values.items():
+            self.say(f"kimg {cur_nimg / 1000:<8g} {name} {value:.4g}")
+
+    def scalars(self, scalars, cur_nimg):
+        """Values that are not told at every tick, a line of their own."""
+        self._write(cur_nimg, scalars, {}, {})
+
+    def _write(self, cur_nimg, scalars, number, facts):
+        line = {**number, "cur_nimg": cur_nimg, "kimg": cur_nimg / 1000}
         with self.stats_file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps({**line, **facts, **scalars}) + "\n")
         with self.writer.as_default(step=cur_nimg):
-            tf.summary.scalar(f"metric/{name}", value)
-        self.say(f"kimg {cur_nimg / 1000:<8g} {name} {value:.4g}")
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+
+    def has(self, name, cur_nimg):
+        """Whether a scalar had been told of here before the run went on."""
+        return (name, cur_nimg) in self._told
 
     def picture(self, name, images, columns, cur_nimg):
         """A grid of uint8 images [N, H, W, C], as PNG and in TensorBoard."""
@@ -119,7 +139,10 @@ class Report:
         with self.writer.as_default(step=cur_nimg):
             tf.summary.image(name, shown)
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         """Flushes what is buffered."""
         self.progress.close()
         self.writer.close()

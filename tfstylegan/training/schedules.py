@@ -78,5 +78,20 @@ def tick(cur_nimg, starts, lengths):
     return before + done + 1, end
 
 
+class Due:
+    """Whether what happens every so many ticks is due after these.
+
+    Args:
+      first: number of the tick that is over.
+      last: of the last one that is, with those that were shorter than a batch.
+    """
+
+    def __init__(self, first, last):
+        self.first, self.last = first, last
+
+    def __call__(self, ticks):
+        return self.last // ticks > (self.first - 1) // ticks
+
+
 def _images(kimg):
     return round(kimg * 1000)

@@ -18,6 +18,7 @@ from tfstylegan import rng
 from tfstylegan.training import (
     accumulation,
     critic,
+    finite,
     loss_scale,
     objectives,
     precision,
@@ -168,15 +169,14 @@ class Steps:
             more, scalars = self._path_length(labels, step, pl_rounds)
             gradients = [a + b for a, b in zip(gradients, more)]
             told |= scalars
-        self._apply(state.g_optimizer, gradients, state.g)
+        told |= self._apply(state.g_optimizer, gradients, state.g)
         state.g.track_w_avg(told.pop("ws"))
         return told
 
     def _g_reg(self, labels, step):
         interval = self.config.loss.pl_interval
         gradients, told = self._path_length(labels, step, self._rounds()[1], interval)
-        self._apply(self.state.g_optimizer, gradients, self.state.g)
-        return told
+        return told | self._apply(self.state.g_optimizer, gradients, self.state.g)
 
     def _d_main(self, images, labels, step):
         state, loss = self.state, self.config.loss
@@ -210,7 +210,7 @@ class Steps:
             } | told
 
         gradients, told = self._accumulate(work, self._rounds()[0], state.d)
-        self._apply(state.d_optimizer, gradients, state.d)
+        told |= self._apply(state.d_optimizer, gradients, state.d)
         state.g.track_w_avg(told.pop("ws"))
         return told
 
@@ -231,7 +231,7 @@ class Steps:
             return tapes.gradients(tape, total, state.d, state.d_optimizer), told | seen
 
         gradients, told = self._accumulate(work, self._rounds()[0], state.d)
-        self._apply(state.d_optimizer, gradients, state.d)
+        told |= self._apply(state.d_optimizer, gradients, state.d)
         if drawn:
             state.g.track_w_avg(told.pop("ws"))
         return told
@@ -280,5 +280,14 @@ class Steps:
         )
 
     def _apply(self, optimizer, gradients, network):
-        # Keras sums the gradients of the replicas; losses are over the global batch.
-        optimizer.apply(gradients, network.trainable_variables)
+        """Changes the network; gradients are summed over the replicas.
+
+        Returns what `finite.apply` tells, nothing where the optimizer scales losses:
+        it looks for its scale by steps that are not finite, and skips them itself.
+        """
+        variables = network.trainable_variables
+        if isinstance(optimizer, loss_scale.LossScale):
+            optimizer.apply(gradients, variables)
+            return {}
+        zero = self.config.train.nonfinite == "zero"
+        return finite.apply(optimizer, gradients, variables, zero=zero)

@@ -4,8 +4,8 @@ from tfstylegan.data import pipeline
 from tfstylegan.training import replicas
 
 
-def batches(source, strategy, workers, *, batch_size, **options):
-    """Iterator of {"image", "label"} for `strategy.run`, each of a global batch.
+class Stream:
+    """Batches for `strategy.run` from any position of the run's stream of images.
 
     Every worker reads the rows of its own replicas, in the order of `replicas`.
 
@@ -13,16 +13,43 @@ def batches(source, strategy, workers, *, batch_size, **options):
       source: a `data.sources.Source`.
       strategy: where to train.
       workers: a `workers.Workers`.
-      batch_size: global batch.
-      **options: of `pipeline.training_stream`.
+      mirror: whether half of the images are flipped.
     """
-    count = strategy.num_replicas_in_sync
-    local = count // workers.count
-    rows = replicas.order(batch_size, count, workers.index * local, local)
-    stream = pipeline.training_stream(
-        source, batch_size=batch_size, rows=rows, **options
-    )
-    if workers.count == 1:
-        return iter(strategy.experimental_distribute_dataset(stream))
-    stream = stream.rebatch(batch_size // count)  # one replica's after the other
-    return iter(strategy.distribute_datasets_from_function(lambda context: stream))
+
+    def __init__(self, source, strategy, workers, *, mirror):
+        self.source = source
+        self.strategy = strategy
+        self.workers = workers
+        self.mirror = mirror
+        self._key = self._batches = None
+
+    def next(self, batch_size, seed, cur_nimg):
+        """The global batch at `cur_nimg`, {"image", "label"}.
+
+        With the batch size and seed of the call before it has to be the next one.
+        Raises OSError where the data cannot be read.
+        """
+        if self._key != (batch_size, seed):
+            self._key = batch_size, seed
+            self._batches = self._from(batch_size, seed, cur_nimg)
+        return pipeline.next_of(self._batches)
+
+    def forget(self):
+        """Before a call for another position."""
+        self._key = self._batches = None
+
+    def _from(self, batch_size, seed, cur_nimg):
+        count, workers = self.strategy.num_replicas_in_sync, self.workers
+        local = count // workers.count
+        stream = pipeline.training_stream(
+            self.source,
+            batch_size=batch_size,
+            rows=replicas.order(batch_size, count, workers.index * local, local),
+            seed=seed,
+            start_image=cur_nimg,
+            mirror=self.mirror,
+        )
+        if workers.count == 1:
+            return iter(self.strategy.experimental_distribute_dataset(stream))
+        stream = stream.rebatch(batch_size // count)  # one replica's after the other
+        return iter(self.strategy.distribute_datasets_from_function(lambda _: stream))

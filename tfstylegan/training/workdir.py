@@ -35,6 +35,11 @@ FREE = (
     "train.metric_ticks",
     "train.metric_images",
     "train.detector_dir",
+    "train.keep_best",
+    "train.nonfinite",
+    "train.nonfinite_steps",
+    "train.rollbacks",
+    "train.profile_ticks",
 )
 
 

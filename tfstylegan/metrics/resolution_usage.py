@@ -1,0 +1,46 @@
+"""How much each resolution adds to a generator's images (StyleGAN2, figure 8)."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfstylegan import rng, sampling
+
+STREAM = "resolution_usage"
+
+
+def resolution_usage(generator, labels=None, *, num_images=1024, seed=0):
+    """{image height: part} of a generator with output skips, None for any other.
+
+    The part of a level is sigma / (sum of all sigma): the standard deviation, over
+    pixels, channels and images, of what it adds to images of full size, at random w
+    and noise and without truncation.
+
+    Args:
+      generator: a `Generator`.
+      labels: [M, T], taken in turns; None for an unconditional one.
+      num_images: how many.
+      seed: of latents and noise.
+    """
+    synthesis = generator.synthesis
+    if not hasattr(synthesis, "contributions"):
+        return None
+    most = sampling.batch_size(generator)
+    total = np.zeros([len(synthesis.sizes), 2])
+    for number, start in enumerate(range(0, num_images, most)):
+        rows = np.arange(start, min(start + most, num_images))
+        key = rng.seed(seed, STREAM, number)
+        z = rng.normal(key, [len(rows), generator.mapping.z_dim])
+        noise = synthesis.draw_noise(len(rows), rng.fold(key, "noise"))
+        condition = None if labels is None else tf.constant(labels[rows % len(labels)])
+        ws = generator.mapping(z, condition)
+        for level, image in enumerate(synthesis.contributions(ws, noise)):
+            image = tf.cast(image, tf.float64)  # [n, H, W, C]
+            total[level] += tf.reduce_sum(image), tf.reduce_sum(image**2)
+    height, width = synthesis.sizes[-1]
+    mean, power = total.T / (num_images * height * width * synthesis.channels)
+    sigmas = np.sqrt(np.maximum(power - mean**2, 0))  # [levels]
+    parts = sigmas / max(np.sum(sigmas), np.finfo(float).tiny)
+    return {
+        height: float(part)
+        for (height, _), part in zip(synthesis.sizes, parts, strict=True)
+    }
