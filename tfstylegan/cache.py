@@ -5,6 +5,8 @@ import pathlib
 import tempfile
 import zipfile
 
+from absl import logging
+
 
 def folder():
     """TFSTYLEGAN_CACHE, by default `$XDG_CACHE_HOME/tfstylegan` or `~/.cache/...`."""
@@ -35,5 +37,5 @@ def store(file, arrays):
         with tempfile.TemporaryDirectory(prefix=".partial-", dir=file.parent) as folder:
             np.savez(f"{folder}/arrays.npz", **arrays)
             os.replace(f"{folder}/arrays.npz", file)
-    except OSError:
-        return
+    except OSError as error:
+        logging.warning("%s is not kept: %s", file, error.strerror or error)
