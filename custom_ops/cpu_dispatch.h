@@ -52,6 +52,12 @@ inline int CpuLevel() {
 
 #else
 
+namespace tfstylegan {
+
+inline int CpuLevel() { return 0; }
+
+}  // namespace tfstylegan
+
 #define TFSTYLEGAN_MULTIVERSION(name, parameters, call) \
   void name parameters { call; }
 

@@ -99,12 +99,13 @@ def run(options):
     import fuzz_fused_bias_act
     import fuzz_styled_epilogue
     import fuzz_upfirdn2d
+    import fuzz_winograd
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(2)
     (path,) = pathlib.Path(options.folder).glob("*.so")
     library = tf.load_op_library(str(path))
-    kinds = {  # of 25 calls
+    kinds = {  # of 30 calls
         "upfirdn2d": (fuzz_upfirdn2d.forward, 7),
         "upfirdn2d_refused": (fuzz_upfirdn2d.refused, 1),
         "bias_act": (fuzz_fused_bias_act.forward, 3),
@@ -114,6 +115,9 @@ def run(options):
         "epilogue_grad": (fuzz_styled_epilogue.gradient, 3),
         "epilogue_grad_grad": (fuzz_styled_epilogue.second_gradient, 4),
         "epilogue_refused": (fuzz_styled_epilogue.refused, 1),
+        "conv3x3": (fuzz_winograd.forward, 2),
+        "conv3x3_kernel_grad": (fuzz_winograd.gradient, 2),
+        "conv3x3_refused": (fuzz_winograd.refused, 1),
     }
     names = [name for name, (_, share) in kinds.items() for _ in range(share)]
     counts = collections.Counter()

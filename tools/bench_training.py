@@ -16,13 +16,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from absl import flags
-from training_cycles import Cycles, peak_gib
+from training_cycles import Cycles, matmul_gflops, peak_gib
 
 from tfstylegan import cli
 
 _CONFIG = cli.define_config()
 _CYCLES = flags.DEFINE_integer("cycles", 3, "Timed cycles of 16 steps.", 1)
-_MATRIX = 1024  # side of the matrix product
 
 
 def main(argv):
@@ -52,25 +51,6 @@ def main(argv):
     print(f"peak memory               {peak_gib():.2f} GiB")
     print(f"matrix product            {np.median(gflops):.0f} GFLOP/s")
     print(f"images/s per GFLOP/s      {speed / np.median(gflops):.4f}")
-
-
-def matmul_gflops():
-    """Speed of a float32 matrix product, 1024 x 1024."""
-    import tensorflow as tf
-
-    a = tf.random.stateless_normal([_MATRIX, _MATRIX], [0, 1]) / 32
-
-    @tf.function
-    def product(a):
-        return tf.matmul(a, a)
-
-    product(a)
-    seconds = []
-    for _ in range(20):
-        start = time.perf_counter()
-        product(a).numpy()
-        seconds.append(time.perf_counter() - start)
-    return 2 * _MATRIX**3 / np.median(seconds) / 1e9
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import time
 
 import numpy as np
 
+_MATRIX = 1024  # side of the matrix product
+
 
 class Cycles:
     """The real steps of training on random images."""
@@ -73,3 +75,22 @@ class Cycles:
 def peak_gib():
     """Peak of this process' resident memory."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def matmul_gflops():
+    """Speed of a float32 matrix product, 1024 x 1024."""
+    import tensorflow as tf
+
+    a = tf.random.stateless_normal([_MATRIX, _MATRIX], [0, 1]) / 32
+
+    @tf.function
+    def product(a):
+        return tf.matmul(a, a)
+
+    product(a)
+    seconds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        product(a).numpy()
+        seconds.append(time.perf_counter() - start)
+    return 2 * _MATRIX**3 / np.median(seconds) / 1e9

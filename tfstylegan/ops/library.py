@@ -24,6 +24,7 @@ Environment variables:
     that the driver compiles for them from that of the last one.
 """
 
+import ctypes
 import fcntl
 import functools
 import hashlib
@@ -42,6 +43,8 @@ from absl import logging
 
 from tfstylegan import cache
 
+AVX512 = 2  # of `cpu_level`
+
 _CHOICES = ("auto", "compiled", "reference")
 _FLAGS = ("-O3", "-fPIC", "-w")
 _NVCC_FLAGS = ("-x", "cu", "-std=c++17", "-O3", "-Xcompiler", "-fPIC", "-w")
@@ -51,6 +54,7 @@ _ERROR_LINES = 20  # of a failed build, kept for the message
 _lock = threading.RLock()
 _library = None  # the module of op functions, once loaded
 _origin = None  # where it came from
+_path = None  # its file
 _failure = None  # why there is none, once tried
 _declined = None  # why "auto" does not use it ("" if it does), once decided
 _forced = None  # set by `implementation`
@@ -103,6 +107,17 @@ def library():
     if _library is None:
         raise RuntimeError(f"the compiled ops are not available: {_failure}")
     return _library
+
+
+@functools.cache
+def cpu_level():
+    """What the CPU offers the compiled ops: AVX512, 1 for AVX2 with FMA, 0 for less.
+
+    Raises:
+      RuntimeError: if there is no library.
+    """
+    library()
+    return ctypes.CDLL(str(_path)).tfstylegan_cpu_level()
 
 
 def describe():
@@ -259,12 +274,12 @@ def _cached():
 
 
 def _open(path, kind):
-    global _library, _origin
+    global _library, _origin, _path
     try:
         _library = tf.load_op_library(str(path))
     except tf.errors.OpError as error:
         raise RuntimeError(f"{path} does not load: {error.message}") from error
-    _origin = f"{kind} {path.name}"
+    _origin, _path = f"{kind} {path.name}", path
 
 
 def _source_folder():
