@@ -4,9 +4,9 @@
 // how the work is shared between threads.
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <memory>
-#include <new>
 
 #include "cpu_dispatch.h"
 #include "tensorflow/core/framework/op.h"
@@ -48,14 +48,12 @@ TFSTYLEGAN_MULTIVERSION(GradientOf,
                          int64_t c1, float* dw),
                         TransformGradient(du, channels, filters, c0, c1, dw))
 
-// Numbers of one thread, aligned to cache lines.
+// Numbers of one thread, aligned to cache lines; data() is null where memory is short.
 class Scratch {
  public:
   explicit Scratch(int64_t size)
       : data_(static_cast<float*>(
-            std::aligned_alloc(64, (size * sizeof(float) + 63) / 64 * 64))) {
-    if (data_ == nullptr) throw std::bad_alloc();
-  }
+            std::aligned_alloc(64, (size * sizeof(float) + 63) / 64 * 64))) {}
   float* data() const { return data_.get(); }
 
  private:
@@ -79,6 +77,12 @@ void RequireImages(OpKernelContext* ctx, const char* name, const Tensor& x) {
   OP_REQUIRES(ctx, x.dims() == 4 && IsWhole(x.dim_size(3)),
               InvalidArgument(name, " must be [N, H, W, a multiple of ", kMaps,
                               "], got ", x.shape().DebugString()));
+}
+
+void RequireMemory(OpKernelContext* ctx, bool lacks_memory) {
+  OP_REQUIRES(ctx, !lacks_memory,
+              tensorflow::errors::ResourceExhausted(
+                  "no memory for the tiles of a 3x3 convolution"));
 }
 
 class Conv3x3Op : public OpKernel {
@@ -112,13 +116,19 @@ class Conv3x3Op : public OpKernel {
     });
     const Convolution p{Tiled(x), Tiled(*y), x.flat<float>().data(), transformed,
                         y->flat<float>().data()};
+    std::atomic<bool> lacks_memory = false;
     workers->ParallelFor(
         p.Blocks(), Cycles(16 * kTilesOfBlock * channels * filters),
         [&](int64_t b0, int64_t b1) {
           const Scratch scratch(16 * kTilesOfBlock * (channels + filters) +
                                 std::max(channels, filters));
-          Convolve(p, b0, b1, scratch.data());
+          if (scratch.data() == nullptr) {
+            lacks_memory = true;
+          } else {
+            Convolve(p, b0, b1, scratch.data());
+          }
         });
+    RequireMemory(ctx, lacks_memory);
   }
 };
 
@@ -152,6 +162,7 @@ class Conv3x3KernelGradOp : public OpKernel {
     float* sums = du.flat<float>().data();
     const KernelGradient p{Tiled(x), Tiled(dy), x.flat<float>().data(),
                            dy.flat<float>().data(), sums};
+    std::atomic<bool> lacks_memory = false;
     auto* workers = ctx->device()->tensorflow_cpu_worker_threads()->workers;
     workers->ParallelFor(
         p.Tasks(), Cycles(4 * p.in.count * KernelGradient::kMapsOfTask * filters),
@@ -159,8 +170,14 @@ class Conv3x3KernelGradOp : public OpKernel {
           const Scratch scratch(4 * kTilesOfSum *
                                     (KernelGradient::kMapsOfTask + filters) +
                                 std::max(channels, filters));
-          SumGradients(p, t0, t1, scratch.data());
+          if (scratch.data() == nullptr) {
+            lacks_memory = true;
+          } else {
+            SumGradients(p, t0, t1, scratch.data());
+          }
         });
+    RequireMemory(ctx, lacks_memory);
+    if (!ctx->status().ok()) return;
     workers->ParallelFor(channels, Cycles(64 * filters), [&](int64_t c0, int64_t c1) {
       GradientOf(sums, channels, filters, c0, c1, out);
     });
