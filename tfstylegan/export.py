@@ -63,7 +63,8 @@ def export_saved_model(
     from tfstylegan import ops as ops_lib  # TensorFlow takes seconds: only when used
     from tfstylegan.serving import card, inputs, saving, warmup
 
-    with ops_lib.implementation("reference" if ops == "stock" else "compiled"):
+    implementation = "reference" if ops == "stock" else "compiled"
+    with ops_lib.implementation(implementation, portable=True):
         fold = ops == "stock"  # what the compiled ops join, folded layers have split
         module, signatures = _signatures(
             networks, dtype, fold, discriminator, max_batch

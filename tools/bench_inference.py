@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from absl import flags
-from bench_training import matmul_gflops
+from training_cycles import matmul_gflops
 
 from tfstylegan import cli, export
 

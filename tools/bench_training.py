@@ -4,8 +4,8 @@
 
 Prints images/s, seconds per kimg, peak memory and images/s per GFLOP/s of a float32
 matrix product measured in the same run, which compares machines of unlike speed.
---config.precision.dtype=bfloat16 measures mixed precision; `precision_table.py` lets
-the types take turns.
+--config.precision.dtype=bfloat16 measures mixed precision; `compare_runs.py --rounds=5`
+lets the types take turns.
 """
 
 import pathlib

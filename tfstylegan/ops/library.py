@@ -58,6 +58,7 @@ _path = None  # its file
 _failure = None  # why there is none, once tried
 _declined = None  # why "auto" does not use it ("" if it does), once decided
 _forced = None  # set by `implementation`
+_portable = False  # set by `implementation`
 
 
 class implementation:
@@ -67,23 +68,31 @@ class implementation:
     so inside `implementation("reference")`. The choice is made when an op is called or
     traced, and holds for its gradients. It is process-wide, not of one thread, because
     tf.distribute traces replicas in threads of its own.
+
+    With `portable`, no op is chosen that only this machine's processors are good at:
+    the graph is to run on others.
     """
 
-    def __init__(self, name):
+    def __init__(self, name, *, portable=False):
         if name not in _CHOICES:
             raise ValueError(f"name must be one of {_CHOICES}, got {name!r}")
-        self._name = name
+        self._chosen = name, portable
         self._previous = []
 
     def __enter__(self):
-        global _forced
-        self._previous.append(_forced)
-        _forced = self._name
+        global _forced, _portable
+        self._previous.append((_forced, _portable))
+        _forced, _portable = self._chosen
         return self
 
     def __exit__(self, *unused):
-        global _forced
-        _forced = self._previous.pop()
+        global _forced, _portable
+        _forced, _portable = self._previous.pop()
+
+
+def is_portable():
+    """Whether graphs traced now are to run on other machines; see `implementation`."""
+    return _portable
 
 
 def use_compiled(impl):
