@@ -252,6 +252,21 @@ def test_metrics_on_a_schedule_tell_their_circumstances(make, tmp_path):
     assert '"detector": "pixels"' in texts[16]
 
 
+def test_a_detector_file_that_is_refused_does_not_end_training(make, tmp_path, capsys):
+    folder = tmp_path / "detectors"
+    folder.mkdir()
+    (folder / "inception-2015-12-05.tgz").write_bytes(b"something else")
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  inception-2015-12-05.tgz\n")
+    config = tiny_config()
+    config.train.metrics = ("fid8", "pixel_frechet")
+    config.train.detector_dir = str(folder)
+    make(config).run()
+    told = capsys.readouterr().out
+    assert told.count("warning: no fid8: ") == 3
+    assert "SHA-256" in told and "; training goes on" in told
+    assert [x["metric"] for x in measured(tmp_path)] == ["pixel_frechet"] * 3
+
+
 def test_classifier_learns_labels_that_the_networks_do_not_take(make, monkeypatch):
     """Those of the same images; where there are none the metric is left out."""
     config = tiny_config()

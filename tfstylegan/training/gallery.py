@@ -115,6 +115,9 @@ class Gallery:
             except detectors.Unavailable as error:
                 self.report.say(f"{name} is left out: {error}")
                 continue
+            except (ValueError, OSError) as error:  # as of a file with another digest
+                self.report.say(f"warning: no {name}: {error}; training goes on")
+                continue
             if name == self.config.train.metrics[0]:
                 self._offer(name, result["value"], cur_nimg)
             # Only now: what has been told is not done again when a run goes on.
