@@ -7,6 +7,7 @@ from exported import W_DIM, networks_of
 
 from tfstylegan import ops
 from tfstylegan.networks import inference_blocks, synthesis_skip
+from tfstylegan.ops import resample
 
 
 def ws_of(network, count):
@@ -36,6 +37,19 @@ def test_folded_network_gives_the_same_images(architecture, taps):
     expected = network(ws, noise=noise).numpy()
     assert np.abs(expected - images).max() > 0.05
     np.testing.assert_allclose(folded(ws, noise=noise), expected, rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("taps", [(1,), (1, 4), (2, 1, 3), (1, 4, 6, 5, 2), (0, 1, 0)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_upsampled_as_by_definition(taps, channels):
+    x = tf.random.stateless_normal([2, 5, 4, channels], [0, 1])
+    found = inference_blocks.InferenceBlocks().upsample_2d(x, taps)
+    expected = resample.upsample_2d(x, taps)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+    both = np.random.default_rng(0).uniform(size=[3, 4])  # an axis with taps of its own
+    found = inference_blocks.InferenceBlocks().upsample_2d(x, both)
+    expected = resample.upsample_2d(x, both)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

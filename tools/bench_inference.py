@@ -21,7 +21,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from absl import flags
+from absl import flags, logging
 from training_cycles import matmul_gflops
 
 from tfstylegan import cli, export
@@ -34,6 +34,8 @@ def main(argv):
     with cli.one_sentence():
         config = _CONFIG.value.validate()
         batches = _batches(_BATCHES.value)
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file
     from tfstylegan import ops
     from tfstylegan.networks import build, storage
     from tfstylegan.training import allocator

@@ -54,6 +54,18 @@ class InferenceBlocks(modulated_blocks.ModulatedBlocks):
     def to_rgb(self, channels, **options):
         return FoldedToRGB(channels, **options)
 
+    def upsample_2d(self, x, taps):
+        """`resample.upsample_2d` of images, without zeros between their pixels.
+
+        A convolution gives the pixels of all four phases: C times as many products as
+        are needed, for C that are few.
+        """
+        channels = x.shape[-1]
+        kernel = np.einsum("yxij,cd->yxcijd", _phases(taps), np.eye(channels))
+        kernel = kernel.reshape(*kernel.shape[:2], channels, 4 * channels)
+        x = convolution.conv2d(x, tf.constant(kernel, x.dtype), 1, "SAME")
+        return tf.nn.depth_to_space(x, 2)
+
 
 class _Folded(keras.layers.Layer):
     """The style, [N, C], of a modulated convolution, and the bias of what it gives."""
@@ -134,10 +146,11 @@ class FoldedConv(_Folded):
         x = x * _maps(style, x.dtype)  # [N, H, W, C]
         x = self._convolved(x, tf.cast(self.folded_kernel, x.dtype))  # [N, H', W', F]
         x = x * _maps(self.gain * tf.math.rsqrt(norm), x.dtype)
-        shift = self.gain * self.bias  # [F]
+        shift = tf.cast(self.gain * self.bias, x.dtype)  # [F]
         if noise is not None:
-            shift += self.gain * self.noise.strength * noise  # [N or 1, H', W', F]
-        x = tf.nn.leaky_relu(x + tf.cast(shift, x.dtype), _SLOPE)
+            noise = tf.cast(self.gain * self.noise.strength * noise, x.dtype)
+            shift += noise  # [N or 1, H', W', F]
+        x = tf.nn.leaky_relu(x + shift, _SLOPE)
         return self._clamped(x)
 
     def _convolved(self, x, kernel):
@@ -186,17 +199,44 @@ class _Blur:
     """
 
     def __init__(self, taps):
-        taps = resample.setup_filter(taps)
-        taps = np.outer(taps, taps) if taps.ndim == 1 else taps
-        self.taps = 4 * taps[::-1, ::-1]  # keeps the mean brightness
-        before_and_after = [((k - 3) // 2 + 1, (k - 4) // 2 + 1) for k in taps.shape]
-        self.before_and_after = before_and_after
+        self.taps = _correlated(taps)
+        sides = self.taps.shape
+        self.before_and_after = [((k - 3) // 2 + 1, (k - 4) // 2 + 1) for k in sides]
 
     def __call__(self, x):
         taps = self.taps[:, :, np.newaxis, np.newaxis]
         taps = np.tile(taps, [1, 1, x.shape[-1], 1])  # [Kh, Kw, F, 1]
         padding = [[0, 0], *self.before_and_after, [0, 0]]
         return tf.nn.depthwise_conv2d(x, tf.constant(taps, x.dtype), [1] * 4, padding)
+
+
+def _correlated(taps):
+    """[Kh, Kw] that zeros between pixels are correlated with: low-pass of sum 4."""
+    taps = resample.setup_filter(taps)
+    taps = np.outer(taps, taps) if taps.ndim == 1 else taps
+    return 4 * taps[::-1, ::-1]  # keeps the mean brightness
+
+
+def _phases(taps):
+    """[K, K, 2, 2]: what the pixel (2y + i, 2x + j) takes of those around (y, x)."""
+    taps = _correlated(taps)
+    which = [_phases_of_axis(k) for k in taps.shape]
+    return np.einsum("yik,xjl,kl->yxij", *which, taps)
+
+
+def _phases_of_axis(count):
+    """[K, 2, count]: 1 where phase and tap meet a pixel, not a zero between two.
+
+    Tap k of phase i stands at i + k - before of the doubled image.
+    """
+    before = (count + 1) // 2
+    reach = max(before, count - before) // 2
+    found = np.zeros([2 * reach + 1, 2, count], np.float32)
+    for phase in range(2):
+        for tap in range(count):
+            if (phase + tap - before) % 2 == 0:
+                found[(phase + tap - before) // 2 + reach, phase, tap] = 1
+    return found
 
 
 def _maps(factor, dtype):

@@ -15,6 +15,8 @@ class SkipSynthesis(synthesis_trunk.SynthesisTrunk):
         super().__init__(**kwargs)
         self.to_rgb = [self.to_rgb_layer(i) for i in range(self.doublings + 1)]
         self.taps = resample.setup_filter(self.resample_kernel)
+        # Blocks may know a way of their own for images.
+        self.upsample = getattr(self.blocks, "upsample_2d", resample.upsample_2d)
 
     def build(self, input_shape=None):
         super().build(input_shape)
@@ -24,7 +26,7 @@ class SkipSynthesis(synthesis_trunk.SynthesisTrunk):
     def compose(self, ws, noise):
         y, *others = self._images(ws, noise)
         for image in others:
-            y = resample.upsample_2d(y, self.taps)  # [N, h, w, channels]
+            y = self.upsample(y, self.taps)  # [N, h, w, channels]
             y = y + image
         return y
 
