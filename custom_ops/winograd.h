@@ -62,7 +62,8 @@ TFSTYLEGAN_INLINE void MultiplyPanel(const float* a, int64_t a_row, int64_t a_k,
     const Floats right = Load<float>(b + k * b_k + kLanes);
 #pragma GCC unroll 8
     for (int i = 0; i < kRowsAtOnce; ++i) {
-      const Floats factor = Floats{} + a[i * a_row + k * a_k];
+      // In every lane. To add 0 would be an addition: -0 + 0 is 0, -0 - 0 is -0.
+      const Floats factor = a[i * a_row + k * a_k] - Floats{};
       sum[i][0] += factor * left;
       sum[i][1] += factor * right;
     }
