@@ -74,6 +74,13 @@ def flip(path):
     path.write_bytes(content)
 
 
+def newest_and_told(box, caplog):
+    """The newest sound checkpoint; what is logged is in `caplog.text`."""
+    with caplog.at_level("WARNING"):
+        logging.get_absl_logger().propagate = True
+        return checkpoints.newest_sound(box.folder)
+
+
 @pytest.mark.parametrize("ending", ["index", "data-00000-of-00001"])
 @pytest.mark.parametrize(
     "damage, word", [(truncate, "bytes"), (flip, "contents"), (os.unlink, "No such")]
@@ -83,10 +90,9 @@ def test_damage_is_named_and_an_older_one_serves(box, caplog, ending, damage, wo
     box.write(16)
     file = box.folder / f"ckpt-16.{ending}"
     damage(file)
-    with caplog.at_level("WARNING"):
-        logging.get_absl_logger().propagate = True
-        assert checkpoints.newest_sound(box.folder) == 8
+    assert newest_and_told(box, caplog) == 8
     assert str(file) in caplog.text and word in caplog.text
+    assert "ckpt-16.json" in caplog.text  # the damage might be there
     assert box.read(8) == 8
     box.write(12, keep=1)  # not in favour of the one that is damaged
     assert checkpoints.numbers(box.folder) == [12]
@@ -101,6 +107,32 @@ def test_unreadable_manifest_is_damage(box, text):
     assert str(manifest) in checkpoints.damage_of(box.folder, 8)
     with pytest.raises(ValueError, match="every checkpoint in .* is damaged"):
         checkpoints.newest_sound(box.folder)
+
+
+def test_every_bit_of_a_manifest_counts(box):
+    box.write(8)
+    manifest = box.folder / "ckpt-8.json"
+    whole = manifest.read_bytes()
+    for place in range(len(whole)):
+        for bit in range(8):
+            flipped = bytearray(whole)
+            flipped[place] ^= 1 << bit
+            manifest.write_bytes(flipped)
+            assert "ckpt-8.json" in (checkpoints.damage_of(box.folder, 8) or "")
+
+
+def test_a_manifest_that_is_gone_is_named(box, caplog):
+    for number in (8, 16, 24):
+        box.write(number)
+    for number in (8, 24):
+        (box.folder / f"ckpt-{number}.json").unlink()
+    assert newest_and_told(box, caplog) == 16
+    assert str(box.folder / "ckpt-24.json") in caplog.text
+    assert "ckpt-8.json" not in caplog.text  # an old one that was being deleted
+    box.write(20)
+    assert {name.split(".")[0] for name in names(box.folder)} == {
+        *("checkpoint", "ckpt-16", "ckpt-20")
+    }
 
 
 def test_writing_that_was_cut_off_does_not_count(box):

@@ -16,15 +16,13 @@ from absl import logging
 
 PARTIAL = "partial-ckpt-"
 NOTES = ".notes"
-MANIFEST = re.compile(r"ckpt-(\d+)\.json")
+NAME = re.compile(r"ckpt-(\d+)\.(.+)")
+MANIFEST = "json"
 
 
 def numbers(folder):
     """Images seen of the checkpoints in a folder that were written to the end."""
-    folder = pathlib.Path(folder)
-    names = os.listdir(folder) if folder.is_dir() else ()
-    matches = [MANIFEST.fullmatch(name) for name in names]
-    return sorted(int(match[1]) for match in matches if match)
+    return sorted(n for n, endings in _endings(folder).items() if MANIFEST in endings)
 
 
 def path_of(folder, number):
@@ -38,7 +36,14 @@ def newest_sound(folder):
     Logs what is wrong with newer ones. Raises ValueError where all are damaged.
     """
     damaged = []
-    for number in reversed(numbers(folder)):
+    for number, endings in sorted(_endings(folder).items(), reverse=True):
+        if MANIFEST not in endings:
+            logging.warning(
+                "checkpoint left aside: there is no %s.json; either its writing was "
+                "cut off or this file was removed",
+                path_of(folder, number),
+            )
+            continue
         damage = damage_of(folder, number)
         if not damage:
             return number
@@ -55,19 +60,23 @@ def damage_of(folder, number):
     """What is wrong with a checkpoint, naming the file; None for a sound one."""
     manifest = pathlib.Path(path_of(folder, number) + ".json")
     try:
-        files = json.loads(manifest.read_text())["files"]
+        told = json.loads(manifest.read_text())
+        files = told["files"]
         expected = {name: (of["bytes"], of["sha256"]) for name, of in files.items()}
+        if told["cur_nimg"] != number or not expected:
+            return f"{manifest} is not of this checkpoint"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{manifest} cannot be read"
+    says = f"than {manifest.name} says"  # which may be the one that is damaged
     for name, (size, digest) in expected.items():
         file = manifest.parent / name
         try:
             if file.stat().st_size != size:
-                return f"{file} has {file.stat().st_size} bytes instead of {size}"
+                return f"{file} has {file.stat().st_size} bytes, other {says}: {size}"
             if _sha256(file) != digest:
-                return f"{file} has other contents than were written"
+                return f"{file} has other contents {says}"
         except OSError as error:
-            return f"{file}: {error.strerror}"
+            return f"{file}, which {manifest.name} names: {error.strerror}"
     return None
 
 
@@ -104,10 +113,20 @@ def write(checkpoint, folder, number, *, keep, notes=None):
         _clear(folder)
         raise OSError(f"{final} was not written: {error}") from error
     kept = [n for n in numbers(folder) if n <= number][-keep:]
-    for other in set(numbers(folder)) - set(kept):
+    for other in _endings(folder).keys() - set(kept):
         _discard(path_of(folder, other))
     paths = [path_of(folder, n) for n in kept]  # for TensorFlow's own tools
     tf.compat.v1.train.update_checkpoint_state(str(folder), paths[-1], paths)
+
+
+def _endings(folder):
+    """{number: endings of the files} of all checkpoints, complete or not."""
+    folder, found = pathlib.Path(folder), {}
+    for name in os.listdir(folder) if folder.is_dir() else ():
+        match = NAME.fullmatch(name)
+        if match:
+            found.setdefault(int(match[1]), set()).add(match[2])
+    return found
 
 
 def _sealed(partial, number):

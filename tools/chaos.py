@@ -167,7 +167,7 @@ def damaging(change):
         """Changes a file of the newest checkpoint; {its name}, {} without two."""
         numbers = checkpoints.numbers(run.checkpoints)
         newest = f"ckpt-{numbers[-1]}" if len(numbers) > 1 else "none"
-        files = sorted(run.checkpoints.glob(f"{newest}.*[!n]"))  # not the .json
+        files = sorted(run.checkpoints.glob(f"{newest}.*"))
         files = [file for file in files if file.stat().st_size]
         if not files:
             return set()
