@@ -186,6 +186,20 @@ def test_evaluate_shows_results_that_it_cannot_store(tmp_path, capsys):
     assert len(errors.splitlines()) == 1
 
 
+def test_evaluate_keeps_what_came_before_an_error(tmp_path, capsys):
+    def results():
+        yield {"network": "trained", "model": "M", "num_fake": 4, "values": {"m": 1.5}}
+        assert len(file.read_text().splitlines()) == 1
+        raise ValueError("a file is not the right one")
+
+    file = tmp_path / "metrics.jsonl"
+    with pytest.raises(ValueError, match="not the right one"):
+        evaluate.report(results(), file)
+    (line,) = file.read_text().splitlines()
+    assert json.loads(line)["values"] == {"m": 1.5}
+    assert capsys.readouterr().out.splitlines()[-1] == line
+
+
 def test_evaluate_without_metrics():
     fails(run("evaluate", "--model=x", "--metrics="), "--metrics")
 

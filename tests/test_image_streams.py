@@ -44,6 +44,17 @@ def test_image_source_is_endless_repeatable_and_new(generator):
     assert len(np.unique(a.reshape(40, -1), axis=0)) == 40
 
 
+def test_images_that_are_not_finite_are_told(config):
+    """As levels of 255 they would be black images, and a metric of them a number."""
+    g = build.build_generator(config, 3)
+    stream = image_streams.ImageSource(g, LABELS).stream(0)
+    stream(2)
+    bias = g.synthesis.trainable_variables[-1]
+    bias.assign(np.full(bias.shape, np.nan, np.float32))
+    with pytest.raises(ValueError, match="images must be finite, got NaN"):
+        stream(image_streams.sampling.batch_size(g) + 2)
+
+
 def test_paths_are_of_the_generator(generator):
     """What mapping and synthesis give is what the generator gives in one call."""
     stream = image_streams.ImageSource(

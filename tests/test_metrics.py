@@ -196,8 +196,10 @@ def test_projection_averages_large_images_over_boxes():
     large = small.repeat(4, axis=1).repeat(4, axis=2)
     large = np.pad(large, [(0, 0), (0, 3), (0, 1), (0, 0)])  # a remainder is dropped
     expected = features.PixelProjection((32, 48, 3)).features(small)
-    value = features.PixelProjection(large.shape[1:]).features(large)
+    projection = features.PixelProjection(large.shape[1:])
+    value = projection.features(large)
     np.testing.assert_allclose(value, expected, rtol=1e-9)
+    assert projection.manifest["resize"] == "means of squares to 32x48"
 
 
 def test_projection_has_no_more_features_than_pixels():
@@ -245,7 +247,8 @@ def test_pixel_frechet_does_not_depend_on_batches(digits, monkeypatch):
 def test_pixel_frechet_manifest_says_what_was_measured(digits):
     result = json.loads(json.dumps(measure(digits[:30], digits[:20])))
     assert result["num_real"] == 30 and result["num_fake"] == 20
-    assert result["detector"] == {"detector": "pixels", "dims": 64, "seed": 20190212}
+    about = {"detector": "pixels", "dims": 64, "seed": 20190212, "resize": "none"}
+    assert result["detector"] == about
     assert result["data"] == "of real" and result["truncation_psi"] == 1
     assert result["values"] == {"pixel_frechet": result["value"]}
     expected = fid.frechet_distance(

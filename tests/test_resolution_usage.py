@@ -77,6 +77,16 @@ def test_labels_are_taken_in_turns():
     assert both[0] != both[1]
 
 
+def watching(counted):
+    def watch(batches, *, title, total, size=len):
+        assert title == "resolution_usage24: generated images" and total == 24
+        for batch in batches:
+            counted.append(size(batch))
+            yield batch
+
+    return watch
+
+
 def test_metric_by_name_is_the_usage_of_the_model():
     config = tiny_config()
     config.data.resolution, config.data.labels = 16, True
@@ -85,9 +95,11 @@ def test_metric_by_name_is_the_usage_of_the_model():
     eye, values = np.eye(3, dtype=np.float32), {}
     for psi in (1.0, 0.5):
         model = image_streams.ImageSource(g, eye, truncation_psi=psi)
-        result = suite.Suite(None, None).compute(
+        counted = []
+        result = suite.Suite(None, None, watch=watching(counted)).compute(
             "resolution_usage24", model, num_images=7, seed=2
         )
+        assert sum(counted) == 24
         usage = resolution_usage.resolution_usage(
             g, model.condition(2, 0, 24), num_images=24, seed=2, mapping=model.mapping
         )

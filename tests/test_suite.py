@@ -14,6 +14,7 @@ from tfstylegan.metrics import (
     kid,
     ppl,
     precision_recall,
+    progress,
     reals,
     separability,
     suite,
@@ -234,9 +235,55 @@ def test_manifest_tells_the_circumstances(source):
     result = compute(source, "fid40", mirror=True, seed=5)
     about = {"seed": 5, "data": "0123", "mirror": True, "noise_mode": "none"}
     assert about.items() <= result.items()
-    assert result["detector"] == {"detector": "mine", "version": 3}
-    assert result["version"] and result["ops"]
+    for name in ("fid40", "kid40", "is40", "pr1k3", "dc1k3", "ppl_wend_40", "ls_40"):
+        model = Model()
+        if name.startswith("ppl_"):  # whose crop needs 8 rows
+            model.synthesis = lambda ws, key: np.zeros([len(ws), 16, 16, 1])
+        prefix = "classifier_" if name == "ls_40" else ""
+        result = compute(source, prefix + name, model=model)
+        assert result["detector"] == {"detector": "mine", "version": 3}
+        assert result["data"] == "0123" and result["version"] and result["ops"]
+        assert {"seed", "truncation_psi", "noise_mode"} <= result.keys()
+        assert {"num_fake", "num_pairs"} & result.keys()
     assert compute(source, "fid40_full", mirror=True)["mirror"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("fid40", {"real": 40, "generated": 40}),
+        ("kid600_full", {"real": 90, "generated": 600}),
+        ("is40", {"generated": 40}),
+        ("ppl2_wend_30", {"generated": 30}),
+        ("classifier_ls_30", {"generated": 30}),
+    ],
+)
+def test_every_image_is_counted_while_one_waits(source, name, counts):
+    counted = {}
+
+    def watch(batches, *, title, total, size=len):
+        metric, kind, _ = title.replace(":", "").split()
+        assert metric == name and total == counts[kind]
+        for batch in batches:
+            counted[kind] = counted.get(kind, 0) + size(batch)
+            yield batch
+
+    measures = suite.Suite(
+        reals.Reals(source, watch=watch), lambda name: Detector(), watch=watch
+    )
+    result = measures.compute(name, Model(), num_images=1)
+    assert counted == counts
+    assert result == compute(source, name)
+
+
+def test_a_bar_is_shown_of_what_takes_seconds(monkeypatch, capsys):
+    batches = [[1, 2], [3], [4, 5, 6]]
+    assert list(progress.shown(batches, title="a: b", total=6)) == batches
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "DELAY", 0)
+    assert list(progress.shown(batches, title="a: b", total=6)) == batches
+    shown = capsys.readouterr().err
+    assert "a: b: 100%" in shown and "6/6" in shown
 
 
 def test_mirrored_images_are_those_of_training(source):

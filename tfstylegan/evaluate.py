@@ -38,10 +38,8 @@ def main(argv):
     for subject in subjects:
         with cli.one_sentence():
             names, measures = flags.FLAGS.metrics, subject.suite()
-            mine = list(measure(subject, measures, names, psi, skipped))
-        if mine:
-            report(mine, subject.path / "metrics.jsonl")
-        results += mine
+            found = measure(subject, measures, names, psi, skipped)
+            results += report(found, subject.path / "metrics.jsonl")
     for name, reason in skipped.items():
         print(f"skipped: {name}: {reason}", file=sys.stderr)
     if not results:
@@ -52,13 +50,27 @@ def main(argv):
 
 
 def report(results, file):
-    """Prints a table and JSON lines, and appends these to a file if that can be."""
-    _show(results)
-    lines = "".join(json.dumps(result) + "\n" for result in results)
-    print(lines, end="", flush=True)
+    """Prints a table and JSON lines, and appends these to a file if that can be.
+
+    Each line is appended as soon as it is there, and what there is gets printed where
+    `results`, an iterable, raises in the end: a metric may take hours. Returns a list.
+    """
+    shown = []
+    try:
+        for result in results:
+            shown.append(result)
+            _append(result, file)
+    finally:
+        if shown:
+            _show(shown)
+            print(*map(json.dumps, shown), sep="\n", flush=True)
+    return shown
+
+
+def _append(result, file):
     try:
         with file.open("a") as stream:
-            stream.write(lines)
+            stream.write(json.dumps(result) + "\n")
     except OSError as error:
         print(f"warning: {file} was not written: {error.strerror}", file=sys.stderr)
 
@@ -78,11 +90,11 @@ class Subject:
 
     def suite(self):
         """The `suite.Suite` of its real images and of the flags' detectors."""
-        from tfstylegan.metrics import detectors, reals, suite
+        from tfstylegan.metrics import detectors, progress, reals, suite
 
-        folder = cache.folder() / "metrics"
+        folder, watch = cache.folder() / "metrics", progress.shown
         return suite.Suite(
-            reals.Reals(self.source, mirror=self.mirror, folder=folder),
+            reals.Reals(self.source, mirror=self.mirror, folder=folder, watch=watch),
             detectors.Detectors(
                 self.source.image_shape,
                 labelled=self.labelled,
@@ -91,6 +103,7 @@ class Subject:
                 download=flags.FLAGS.download,
                 discriminator=self.discriminator,
             ),
+            watch=watch,
         )
 
     def about(self, network="trained"):

@@ -97,7 +97,8 @@ class ImageSource(_Draws):
         @tf.function
         def batch(z, condition, key):
             images = generator(z, condition, seed=key, **self.manifest)
-            return pipeline.to_uint8(images)
+            finite = tf.reduce_all(tf.math.is_finite(images))
+            return pipeline.to_uint8(images), finite  # where nan would be a level
 
         @tf.function(reduce_retracing=True)
         def mapping(z, condition):
@@ -137,7 +138,10 @@ class ImageSource(_Draws):
 
     def _render(self, z, labels, key):
         labels = None if labels is None else tf.constant(labels)
-        return self._batch(tf.constant(z), labels, key).numpy()
+        images, finite = self._batch(tf.constant(z), labels, key)
+        if not finite:
+            raise ValueError("the generator's images must be finite, got NaN in some")
+        return images.numpy()
 
 
 class ServedSource(_Draws):

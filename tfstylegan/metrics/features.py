@@ -27,7 +27,13 @@ class PixelProjection:
         self.factor = max(1, min(height, width) // SIDE)
         pixels = (height // self.factor) * (width // self.factor) * channels
         self.dims = min(dims, pixels)
-        self.manifest = {"detector": "pixels", "dims": self.dims, "seed": SEED}
+        small = f"{height // self.factor}x{width // self.factor}"
+        self.manifest = {
+            "detector": "pixels",
+            "dims": self.dims,
+            "seed": SEED,
+            "resize": f"means of squares to {small}" if self.factor > 1 else "none",
+        }
         # RandomState: the one generator whose numbers NumPy promises never to change.
         normal = np.random.RandomState(SEED).standard_normal([pixels, self.dims])
         self.matrix = normal / np.sqrt(pixels)  # [P, dims]

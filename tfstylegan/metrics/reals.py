@@ -8,7 +8,7 @@ import numpy as np
 
 from tfstylegan import cache
 from tfstylegan.data import pipeline
-from tfstylegan.metrics import features
+from tfstylegan.metrics import features, progress
 
 SEED = 0  # coins of the mirrored real images
 VERSION = 1  # of what is cached; to be raised when its computation changes
@@ -21,10 +21,12 @@ class Reals:
       source: a `data.sources.Source`; its fingerprint is part of a cache file's name.
       mirror: whether half of the images are flipped, as in training.
       folder: of what is kept, None to compute everything anew.
+      watch: one of `progress`.
     """
 
-    def __init__(self, source, *, mirror=False, folder=None):
+    def __init__(self, source, *, mirror=False, folder=None, watch=progress.silent):
         self.source = source
+        self._watch = watch
         self.mirror = mirror
         self._folder = None if folder is None else pathlib.Path(folder)
 
@@ -40,7 +42,8 @@ class Reals:
     def images(self, metric):
         """Batches uint8 [n, H, W, C] of them."""
         count, mirror = self.count(metric), self.mirrored(metric)
-        return pipeline.real_images(self.source, count, seed=SEED, mirror=mirror)
+        images = pipeline.real_images(self.source, count, seed=SEED, mirror=mirror)
+        return self._watch(images, title=f"{metric.name}: real images", total=count)
 
     def statistics(self, metric, detector, devices):
         """`features.RunningStatistics` of their features, seen on `devices`."""

@@ -8,7 +8,9 @@ from tfstylegan import rng, sampling
 STREAM = "resolution_usage"
 
 
-def resolution_usage(generator, labels=None, *, num_images=1024, seed=0, mapping=None):
+def resolution_usage(
+    generator, labels=None, *, num_images=1024, seed=0, mapping=None, watch=None
+):
     """{image height: part} of a generator with output skips, None for any other.
 
     The part of a level is sigma / (sum of all sigma): the standard deviation, over
@@ -21,14 +23,15 @@ def resolution_usage(generator, labels=None, *, num_images=1024, seed=0, mapping
       num_images: how many.
       seed: of latents and noise.
       mapping: z and labels to ws, by default the generator's: without truncation.
+      watch: one of `progress` that knows title and total; None: nothing is shown.
     """
     synthesis, mapping = generator.synthesis, mapping or generator.mapping
     if not hasattr(synthesis, "contributions"):
         return None
     most = sampling.batch_size(generator)
     total = np.zeros([len(synthesis.sizes), 2])
-    for number, start in enumerate(range(0, num_images, most)):
-        rows = np.arange(start, min(start + most, num_images))
+    batches = np.array_split(np.arange(num_images), range(most, num_images, most))
+    for number, rows in enumerate(batches if watch is None else watch(batches)):
         key = rng.seed(seed, STREAM, number)
         z = rng.normal(key, [len(rows), generator.mapping.z_dim])
         noise = synthesis.draw_noise(len(rows), rng.fold(key, "noise"))

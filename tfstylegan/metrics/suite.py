@@ -1,5 +1,7 @@
 """The metrics by name, each with the circumstances of its numbers."""
 
+import functools
+
 import numpy as np
 
 import tfstylegan
@@ -12,6 +14,7 @@ from tfstylegan.metrics import (
     kid,
     ppl,
     precision_recall,
+    progress,
     resolution_usage,
     separability,
 )
@@ -29,11 +32,13 @@ class Suite:
         `probabilities(uint8 [N, H, W, C]) -> [N, classes]`,
         `distance(a, b) -> [N]` of float images in [0, 255], or
         `attributes(float [N, H, W, C] in [-1, 1]) -> [A, N, 2]`.
+      watch: one of `progress`, for what is generated.
     """
 
-    def __init__(self, reals, detectors):
+    def __init__(self, reals, detectors, *, watch=progress.silent):
         self.reals = reals
         self.detectors = detectors
+        self.watch = watch
 
     def compute(self, name, model, *, num_images, seed=0):
         """One metric of one generator.
@@ -88,15 +93,17 @@ class Suite:
                 f"{metric.detector} has none"
             )
         count = metric.count or num_images
-        return _Run(metric, self.reals, detector, model, count, seed)
+        return _Run(metric, self.reals, detector, model, count, seed, self.watch)
 
 
 class _Run:
     """One metric of one generator; what its measure asks for."""
 
-    def __init__(self, metric, reals, detector, model, count, seed):
+    def __init__(self, metric, reals, detector, model, count, seed, watch):
         self.metric, self.reals, self.detector = metric, reals, detector
         self.model, self.count, self.seed = model, count, seed
+        title = f"{metric.name}: generated images"
+        self.watch = functools.partial(watch, title=title, total=count)
 
     def told(self, values, about):
         """What `Suite.compute` returns."""
@@ -106,6 +113,7 @@ class _Run:
             "value": first,
             "values": {f"{name}{suffix}": value for suffix, value in values.items()},
             **about,
+            "data": self.reals and self.reals.source.fingerprint,
             "seed": self.seed,
             **self.model.manifest,
             "detector": self.detector and self.detector.manifest,
@@ -121,7 +129,7 @@ class _Run:
 
     def seen(self, function):
         """What a detector's function gives of each of these batches."""
-        return self.model.devices.map(function, self.fakes())
+        return self.watch(self.model.devices.map(function, self.fakes()))
 
     def fake_features(self):
         return np.concatenate(list(self.seen(self.detector.features)))
@@ -131,7 +139,7 @@ class _Run:
 
     def paths(self):
         """As `ppl.random_paths`."""
-        return ppl.random_paths(
+        paths = ppl.random_paths(
             self.model,
             self.detector.distance,
             count=self.count,
@@ -140,15 +148,20 @@ class _Run:
             ends=self.metric.ends,
             crop=self.metric.crop,
         )
+        return self.watch(paths, size=_rows)
 
     def about_images(self):
         """Which images were looked at, where real ones are."""
         return {
             "num_real": self.reals.count(self.metric),
             "num_fake": self.count,
-            "data": self.reals.source.fingerprint,
             "mirror": self.reals.mirrored(self.metric),
         }
+
+
+def _rows(batch):
+    """Of the first array of a batch of several."""
+    return len(batch[0])
 
 
 def _frechet(run):
@@ -198,6 +211,7 @@ def _path_length(run):
 
 def _length(run, lengths):
     about = {"space": run.metric.space, "crop": run.metric.crop}
+    about["downscale"] = f"means of squares, towards {ppl.SIDE} rows"
     return {"": ppl.mean_length(lengths)}, {"num_pairs": run.count, **about}
 
 
@@ -212,7 +226,7 @@ def _separability(run):
         return codes[:n], ws[:n, -1], attributes[:, :n]
 
     batches = run.model.devices.map(classified, range(-(-run.count // size)))
-    z, w, attributes = zip(*batches)
+    z, w, attributes = zip(*run.watch(batches, size=_rows))
     probabilities = np.concatenate(attributes, axis=1)
     scores = {
         suffix: separability.separability_score(np.concatenate(codes), probabilities)
@@ -228,6 +242,7 @@ def _resolution_usage(run):
         num_images=run.count,
         seed=run.seed,
         mapping=run.model.mapping,
+        watch=run.watch,
     )
     if usage is None:
         raise detectors.Unavailable(

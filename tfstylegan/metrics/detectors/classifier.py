@@ -92,6 +92,7 @@ def of_source(source, folder):
         "data": source.fingerprint,
         "accuracy": accuracy,
         "dims": DIMS,
+        "resize": "none",
     }
     return Classifier(network, manifest)
 

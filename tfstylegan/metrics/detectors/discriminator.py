@@ -28,6 +28,7 @@ class Discriminator:
             "detector": "discriminator",
             "sha256": digest.hexdigest(),
             "dims": self.dims,
+            "resize": "none",
         }
 
         @tf.function(reduce_retracing=True)
