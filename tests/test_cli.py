@@ -204,6 +204,12 @@ def test_evaluate_without_metrics():
     fails(run("evaluate", "--model=x", "--metrics="), "--metrics")
 
 
+def test_evaluate_with_a_psi_that_is_no_number():
+    for psi in ("nan", "-inf"):
+        flag = f"--truncation_psi={psi}"
+        fails(run("evaluate", "--model=x", flag), "--truncation_psi", psi)
+
+
 def test_unknown_switch_names_the_nearest():
     result = run("train", "--noconfig.data.mirro", "--dry_run")
     fails(result, "'mirro'", "'mirror'")

@@ -108,8 +108,10 @@ def test_tenths_begin_at_the_extremes():
 
 def test_psi_must_be_numbers():
     assert psi_curve.number("-0.5") == -0.5
-    with pytest.raises(ValueError, match="--psi must be numbers; got 'a'"):
+    with pytest.raises(ValueError, match="--psi must be finite numbers; got 'a'"):
         psi_curve.number("a")
+    with pytest.raises(ValueError, match="finite numbers; got .inf"):
+        psi_curve.number("inf")
 
 
 def test_table_has_a_row_for_each_psi():

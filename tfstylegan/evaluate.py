@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from tfstylegan import cache, cli, metric_names
+from tfstylegan import cache, cli, code_flags, metric_names
 
 IMAGES = 10_000  # generated ones, where neither a flag nor a configuration tells
 
@@ -25,6 +25,7 @@ def main(argv):
             raise ValueError("--metrics must name one or more; got none")
         for name in flags.FLAGS.metrics:
             metric_names.parse(name)
+        code_flags.check_psi()
         subjects = [
             open_subject(path, untrained=flags.FLAGS.untrained)
             for path in flags.FLAGS.model

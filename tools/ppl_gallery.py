@@ -32,7 +32,7 @@ import figures
 import numpy as np
 from absl import flags
 
-from tfstylegan import cli, evaluate
+from tfstylegan import cli, code_flags, evaluate
 
 TENTH = 10  # percent
 
@@ -41,6 +41,7 @@ def main(argv):
     del argv
     with cli.one_sentence():
         figures.require()
+        code_flags.check_psi()
         outdir = pathlib.Path(flags.FLAGS.outdir)
         cli.check_outdir(outdir)
         subject = evaluate.open_subject(flags.FLAGS.model)

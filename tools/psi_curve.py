@@ -14,6 +14,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import json
+import math
 
 import figures
 from absl import flags
@@ -42,9 +43,12 @@ def main(argv):
 def number(text):
     """A psi of the flag; raises ValueError."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise ValueError(f"--psi must be numbers; got {text!r}") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"--psi must be finite numbers; got {text!r}")
+    return value
 
 
 def measured(subject, names, psis):
