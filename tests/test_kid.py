@@ -41,6 +41,16 @@ def test_kernel_distance_is_unbiased():
     assert abs(np.mean(values)) < 4 * error < 0.5
 
 
+def test_kernel_distance_of_a_set_and_itself():
+    """Known, and within 1e-3 of 0 for the published 1000 samples."""
+    x = np.abs(np.random.standard_normal([1000, 64])) / 2  # as after a ReLU
+    kernel = (x @ x.T / 64 + 1) ** 3
+    others = kernel[~np.eye(1000, dtype=bool)].mean()
+    expected = -2 / 1000 * (np.diag(kernel).mean() - others)
+    value = kid.kernel_distance(x, x)
+    assert value == pytest.approx(expected, rel=1e-6) and -1e-3 < value < 0
+
+
 def test_kernel_distance_draws_without_replacement_and_by_seed():
     real, fake = np.random.standard_normal([2, 50, 3])
     options = {"subsets": 3, "subset_size": 20}
@@ -57,6 +67,7 @@ def test_kernel_distance_draws_without_replacement_and_by_seed():
         (np.ones([1, 3]), {}, "real must have at least 2 rows, got 1"),
         (np.ones([5, 2]), {}, r"fake must be \[N, 2\], got \[4, 3\]"),
         (np.full([5, 3], np.nan), {}, "NaN or infinity in 5 of 5 rows"),
+        (np.full([5, 3], 1e60), {}, "must have finite cubes of products"),
         (np.ones([5, 3]), {"subsets": 0}, "subsets must be at least 1, got 0"),
         (np.ones([5, 3]), {"subset_size": 1}, "subset_size must be at least 2, got 1"),
     ],

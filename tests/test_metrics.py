@@ -170,6 +170,10 @@ def test_running_statistics_refuse_what_they_cannot_answer():
         running.covariance()
     with pytest.raises(ValueError, match=r"features must be \[N, 3\], got \[2, 4\]"):
         running.update(np.zeros([2, 4]))
+    for block in (None, 3):
+        broken = features.RunningStatistics(2, block=block)
+        with pytest.raises(ValueError, match="must be finite, got NaN .* among 3"):
+            broken.update(np.array([[1, 2], [3, 4], [5, np.inf]]))
     with pytest.raises(ValueError, match="block must be at least 1, got 0"):
         features.RunningStatistics(3, block=0)
 

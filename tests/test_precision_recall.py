@@ -66,5 +66,10 @@ def test_manifolds_refuse_what_has_no_neighbours(function):
         function(x, x[:, :1], k=3)
     with pytest.raises(ValueError, match="fake must be finite.*1 of 4 rows"):
         function(x, np.array([[0, 0], [0, np.inf], [0, 0], [0, 0]]), k=3)
+    with pytest.raises(ValueError, match="features must have finite squares"):
+        function(x, x + 1e200, k=3)
+    for large in (x + 1e5, np.float64([[0, 0], [5e4, 5e4], [0, 0], [0, 0]])):
+        with pytest.raises(ValueError, match="below 65520 in float16, got"):
+            function(x, large, k=3, half=True)
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         function(x, x, k=0)

@@ -152,6 +152,10 @@ class RunningStatistics:
         """Adds features [N, dims]; `out` is an array to centre them in."""
         added = len(features)
         mean = features.mean(axis=0)
+        if not np.isfinite(mean).all():  # as each feature must be
+            raise ValueError(
+                f"features must be finite, got NaN or infinity among {added} rows."
+            )
         centred = np.subtract(features, mean, out=out)
         total = self._merged + added
         delta = mean - self._mean

@@ -78,7 +78,10 @@ class _Spaces:
 
     def _blocks(self, x, y):
         count = max(1, BLOCK // (8 * len(y)))
-        norms = np.square(y).sum(axis=1)
+        with np.errstate(over="ignore"):
+            norms = np.square(y).sum(axis=1)
+        if not np.isfinite(norms).all():
+            raise ValueError("features must have finite squares; got larger ones")
         for start in range(0, len(x), count):
             part = x[start : start + count]
             squared = part @ y.T  # [n, M]
@@ -92,4 +95,13 @@ class _Spaces:
             )
 
     def _rounded(self, x):
-        return x.astype(np.float16).astype(np.float64) if self.half else x
+        if not self.half:
+            return x
+        with np.errstate(over="ignore"):
+            rounded = x.astype(np.float16).astype(np.float64)
+        if np.isinf(rounded.max(initial=0)):  # distances would all be equal
+            raise ValueError(
+                "features and their distances must be below 65520 in float16, got "
+                f"{x.max():g}"
+            )
+        return rounded
