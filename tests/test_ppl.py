@@ -107,6 +107,22 @@ def test_path_length_of_a_linear_generator_is_known():
     assert lengths.mean() == pytest.approx(2 * np.square(matrix).sum(), rel=0.1)
 
 
+def test_path_length_of_arcs_is_the_square_of_their_angle():
+    """A generator that keeps distances: z of unit length moves by the angle."""
+    z0, z1 = np.random.standard_normal([2, 50, 5])
+    matrix = np.linalg.qr(np.random.standard_normal([64, 5]))[0]
+    lengths = ppl.path_lengths(
+        *(z0, z1, np.random.rand(50)),
+        mapping=lambda z: z[:, np.newaxis],
+        synthesis=lambda ws: (ws[:, 0] @ matrix.T).reshape(-1, 8, 8, 1),
+        distance=lambda a, b: np.square((a - b) * 2 / 255).sum(axis=(1, 2, 3)),
+        space="z",
+    )
+    cosines = (z0 * z1).sum(axis=1) / np.linalg.norm(z0, axis=1)
+    angles = np.arccos(cosines / np.linalg.norm(z1, axis=1))
+    np.testing.assert_allclose(lengths, angles**2, rtol=1e-5)
+
+
 def test_distances_see_the_face_at_256_pixels():
     """The published crop of a 1024 x 1024 image, by squares of two pixels."""
     images = np.random.uniform(-1, 1, [1, 1024, 1024, 1]).astype(np.float32)
