@@ -576,6 +576,15 @@ def test_json_with_a_wrong_value_names_it():
             "train.batchsize",
             "config.train has no field 'batchsize'; did you mean 'batch_size'?",
         ),
+        (
+            "profile_ticks",
+            "config has no field 'profile_ticks'; did you mean 'train.profile_ticks'?",
+        ),
+        (
+            "data.batch_size",
+            "config.data has no field 'batch_size'; did you mean 'train.batch_size' or "
+            "'growing.batch_size'?",
+        ),
         ("seed.x", "config.seed has no field 'x'; it has []"),
         ("train.batch_size", None),
         ("train", None),

@@ -341,7 +341,8 @@ def unknown_field(path, cls=Config):
         names = [f.name for f in dataclasses.fields(cls)]
         if name not in names:
             near = _nearest(name, names)
-            hint = f"did you mean {near!r}?" if near else f"it has {names}"
+            near = repr(near) if near else _elsewhere(name)
+            hint = f"did you mean {near}?" if near else f"it has {names}"
             return f"{where} has no field {name!r}; {hint}"
         where = f"{where}.{name}"
         cls = typing.get_type_hints(cls)[name]
@@ -355,6 +356,17 @@ def _nearest(name, names):
     ratios = [difflib.SequenceMatcher(None, other, name).ratio() for other in names]
     best = max(ratios, default=0)
     return names[ratios.index(best)] if best >= 0.5 else None
+
+
+def _elsewhere(name):
+    """The sections' fields of this name, "" without: 'train.batch_size' or ..."""
+    types = typing.get_type_hints(Config)
+    sections = {key: t for key, t in types.items() if dataclasses.is_dataclass(t)}
+    return " or ".join(
+        repr(f"{section}.{name}")
+        for section, cls in sections.items()
+        if name in [f.name for f in dataclasses.fields(cls)]
+    )
 
 
 @dataclasses.dataclass
