@@ -202,6 +202,7 @@ def test_evaluate_keeps_what_came_before_an_error(tmp_path, capsys):
 
 def test_evaluate_without_metrics():
     fails(run("evaluate", "--model=x", "--metrics="), "--metrics")
+    fails(run("evaluate", "--model="), "--model must name one")
 
 
 def test_evaluate_with_a_psi_that_is_no_number():

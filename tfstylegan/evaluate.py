@@ -23,6 +23,8 @@ def main(argv):
     with cli.one_sentence():
         if not flags.FLAGS.metrics:
             raise ValueError("--metrics must name one or more; got none")
+        if not flags.FLAGS.model:
+            raise ValueError("--model must name one or more; got none")
         for name in flags.FLAGS.metrics:
             metric_names.parse(name)
         code_flags.check_psi()
@@ -227,6 +229,8 @@ def measure(subject, measures, names, psi, skipped):
             except detectors.Unavailable as error:
                 skipped[name] = error
                 continue
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
             yield subject.about(network) | result
 
 
