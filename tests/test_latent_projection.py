@@ -62,7 +62,7 @@ def oracle_regulariser(maps):
 
 
 def test_oracle_regulariser_of_noise():
-    sizes = [(4, 4), (8, 8), (32, 32), (16, 48)]
+    sizes = [(4, 4), (8, 8), (8, 8), (16, 16), (32, 32), (32, 32), (16, 48)]
     maps = [np.random.randn(3, *size, 1).astype("f4") for size in sizes]
     found = noise_maps.regulariser([tf.constant(v) for v in maps])
     np.testing.assert_allclose(found, oracle_regulariser(maps), rtol=1e-4)
@@ -90,8 +90,8 @@ def test_normalised_noise_has_mean_0_and_deviation_1():
     ],
 )
 def test_learning_rate_at_its_knots(step, expected):
-    schedule = projection.Schedule(projection.Options(steps=1000))
-    assert float(schedule(step)) == pytest.approx(expected, abs=1e-6)
+    found = projection.learning_rate(projection.Options(steps=1000), step)
+    assert float(found) == pytest.approx(expected, abs=1e-6)
 
 
 def test_oracle_pixel_distance():
@@ -246,6 +246,24 @@ def test_projection_goes_on_to_the_same_bits(modulated):
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(ValueError, match="another projection"):
         projector(modulated, targets[:1]).restore(other.state())
+
+
+def test_networks_alone_go_back_to_w_and_noise_and_change_nothing(modulated, eagerly):
+    ours = projector(modulated, some_targets(modulated))
+    ours.step()
+    before = ours.state()
+    gradients = ours.networks_alone()
+    assert [x.shape for x in gradients] == [tuple(v.shape) for v in ours.trainable]
+    with tf.GradientTape() as tape:  # of half the squares, whose gradient are images
+        values = [v.value for v in ours.trainable]
+        tape.watch(values)
+        ws = tf.repeat(values[0], 6, axis=1)
+        images = modulated.synthesis(ws, noise=values[1:])
+        loss = tf.reduce_sum(tf.square(images)) / 2
+    for found, expected in zip(gradients, tape.gradient(loss, values), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    for name, array in ours.state().items():
+        np.testing.assert_array_equal(array, before[name])
 
 
 def test_projection_refuses_targets_of_another_size(modulated):

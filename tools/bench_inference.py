@@ -33,7 +33,7 @@ def main(argv):
     del argv
     with cli.one_sentence():
         config = _CONFIG.value.validate()
-        batches = _batches(_BATCHES.value)
+        batches = parse_batches(_BATCHES.value)
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file
     from tfstylegan import ops
@@ -116,7 +116,7 @@ def _of_export(path):
     return images
 
 
-def _batches(values):
+def parse_batches(values):
     if not values or not all(value.isdecimal() and int(value) for value in values):
         raise ValueError(f"--batches must be numbers above 0; got {','.join(values)!r}")
     if max(map(int, values)) > 128:

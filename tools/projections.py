@@ -60,13 +60,15 @@ def generated(networks):
     return rendering.Renderer(networks.G_ema).codes(codes), codes.names
 
 
-def perceptual(networks):
-    """The `perceptual.Perceptual` of --distance; one line says what auto chose."""
+def perceptual(networks, wanted):
+    """The `perceptual.Perceptual` of a name of `DISTANCES`.
+
+    One line says what "auto" chose.
+    """
     from tfstylegan.latents import perceptual as perceptual_lib
     from tfstylegan.metrics import detectors
     from tfstylegan.metrics.detectors import discriminator, lpips
 
-    wanted = flags.FLAGS.distance
     if wanted in ("auto", "lpips"):
         try:
             where, download = flags.FLAGS.detector_dir, flags.FLAGS.download
@@ -77,7 +79,7 @@ def perceptual(networks):
             print(f"distance: pixels, as LPIPS is not there: {error}", flush=True)
     if wanted == "discriminator":
         if networks.D is None:
-            raise ValueError(f"the model {flags.FLAGS.model} has no discriminator")
+            raise ValueError("the model has no discriminator")
         return perceptual_lib.discriminator(discriminator.Discriminator(networks.D))
     return perceptual_lib.pixels()
 
@@ -95,7 +97,7 @@ class Runner:
         self._filmed, self._appends = None, []
         self._projecting = projecting.Projecting(
             generator,
-            perceptual(networks),
+            perceptual(networks, flags.FLAGS.distance),
             how,
             outdir,
             candidates=flags.FLAGS.candidates,
@@ -123,20 +125,11 @@ class Runner:
         projector = self._projecting.projector
         if projector is None:
             return  # everything had been done before
-        seconds, pairs = [], max(1, min(PAIRS, projector.options.steps // 10))
-        for _ in range(1 + pairs):
-            pair = []
-            for work in (projector.step, projector.networks_alone):
-                start = time.perf_counter()
-                _wait(work())
-                pair.append(time.perf_counter() - start)
-            seconds.append(pair)
-        step, alone = np.array(seconds[1:]).T  # the first ones trace
+        step, alone = speeds(projector, min(PAIRS, projector.options.steps // 10))
         batch = projector.w.shape[0]
         print(
-            f"{1 / np.median(step):.2f} steps/s of {batch} targets; the networks' "
-            f"forward and backward alone {1 / np.median(alone):.2f}: "
-            f"{np.median(alone / step):.2f} of it"
+            f"{step:.2f} steps/s of {batch} targets; the networks' forward and "
+            f"backward alone {alone:.2f}: {step / alone:.2f} of it"
         )
 
     def _tell(self, batch, what, done, total):
@@ -167,6 +160,22 @@ class Runner:
             for i, append in enumerate(self._appends):
                 pair = np.stack([self._targets[first + i], images[i]])
                 append(sampling.grid(sampling.to_uint8(pair), 2))
+
+
+def speeds(projector, pairs):
+    """(steps a second, those of the networks alone), medians of pairs that take turns.
+
+    The second is the floor of a step: see `Projector.networks_alone`.
+    """
+    seconds = []
+    for _ in range(1 + max(1, pairs)):
+        pair = []
+        for work in (projector.step, projector.networks_alone):
+            start = time.perf_counter()
+            _wait(work())
+            pair.append(time.perf_counter() - start)
+        seconds.append(pair)
+    return 1 / np.median(seconds[1:], axis=0)  # the first ones trace
 
 
 def _wait(tensors):

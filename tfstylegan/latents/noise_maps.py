@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfstylegan.ops import resample
+
 WEIGHT = 1e5
 SMALLEST = 8  # side at which no coarser scale follows
 
@@ -13,15 +15,22 @@ def regulariser(maps):
     next scale is the mean over 2x2, until a side is at most 8. The paper doubles what
     it pools; the published code, and this, do not.
     """
-    total = 0.0
+    scales = {}  # what is to be looked at, by its size; all of one size at once
     for v in maps:
-        while True:
-            for axis in (1, 2):
-                product = v * tf.roll(v, 1, axis)
-                total += tf.square(tf.reduce_mean(product, axis=[1, 2, 3]))
-            if min(v.shape[1:3]) <= SMALLEST:
-                break
-            v = tf.nn.avg_pool2d(v, 2, 2, "VALID")
+        scales.setdefault(tuple(v.shape[1:3]), []).append(v[tf.newaxis])
+    total = 0.0
+    while scales:
+        height, width = size = max(scales)
+        v = tf.concat(scales.pop(size), axis=0)  # [M, N, h, w, 1]
+        for axis in (2, 3):
+            product = v * tf.roll(v, 1, axis)
+            squares = tf.square(tf.reduce_mean(product, axis=[2, 3, 4]))  # [M, N]
+            total += tf.reduce_sum(squares, axis=0)
+        if min(size) > SMALLEST:
+            half = height // 2, width // 2
+            v = resample.downsample_2d(tf.reshape(v, [-1, *size, 1]), None)
+            v = tf.reshape(v, [-1, maps[0].shape[0], *half, 1])
+            scales.setdefault(half, []).append(v)
     return total
 
 

@@ -19,11 +19,13 @@ class Perceptual:
     manifest: fit for JSON; what sees.
     maps: images [N, H, W, C] in [-1, 1] to maps [N, h, w, F] of some levels.
     weights: v [F] for each level; None where they are 1.
+    network: whether maps are those of a network.
     """
 
     manifest: dict
     maps: Callable
     weights: list | None = None
+    network: bool = True
 
     def distance(self, a, b):
         """[N] of the maps of images, of which one side may be a single image."""
@@ -42,11 +44,11 @@ def pixels():
     def maps(images):
         levels = [images]
         while _halves(levels[-1].shape):
-            levels.append(resample.downsample_box(levels[-1]))
+            levels.append(resample.downsample_2d(levels[-1], None))
         scale = 1 / np.sqrt(len(levels) * images.shape[-1])
         return [level * tf.cast(scale, level.dtype) for level in levels]
 
-    return Perceptual({"distance": "pixels"}, maps)
+    return Perceptual({"distance": "pixels"}, maps, network=False)
 
 
 def _halves(shape):

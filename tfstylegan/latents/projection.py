@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfstylegan import rng
-from tfstylegan.latents import noise_maps
+from tfstylegan.latents import adam, noise_maps
 
 STREAM = "projection"
 SPACES = ("w", "w+")
@@ -51,16 +51,12 @@ class Options:
             raise ValueError(f"steps must be at least 1; got {self.steps}")
 
 
-class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+def learning_rate(options, step):
     """lr (1 - cos(pi min(1, (1 - t) / down))) / 2 min(1, t / up), t = step / steps."""
-
-    def __init__(self, options):
-        self.options = options
-
-    def __call__(self, step):
-        o, t = self.options, tf.cast(step, tf.float32) / self.options.steps
-        down = 0.5 - 0.5 * tf.cos(math.pi * tf.minimum(1.0, (1 - t) / o.lr_rampdown))
-        return o.lr * down * tf.minimum(1.0, t / o.lr_rampup)
+    t = tf.cast(step, tf.float32) / options.steps
+    down = tf.minimum(1.0, (1 - t) / options.lr_rampdown)
+    up = tf.minimum(1.0, t / options.lr_rampup)
+    return options.lr * (0.5 - 0.5 * tf.cos(math.pi * down)) * up
 
 
 class Projector:
@@ -95,16 +91,15 @@ class Projector:
         w = np.repeat(np.asarray(start, np.float32)[:, np.newaxis], layers, axis=1)
         self.w = keras.Variable(w, name="w")  # [T, 1 or L, D]
         self.keys = [rng.seed(options.seed, STREAM, number) for number in numbers]
+        self.w_keys = [rng.fold(key, "w") for key in self.keys]
         self.noise = []
         if options.optimise_noise:
             self.noise = [
                 keras.Variable(self._noise(i, size), name=f"noise{i:02d}")
                 for i, size in enumerate(synthesis.noise_sizes)
             ]
-        self.optimizer = keras.optimizers.Adam(
-            Schedule(options), beta_1=0.9, beta_2=0.999, epsilon=1e-8
-        )
-        self.optimizer.build(self.trainable)
+        self.optimizer = adam.Adam(self.trainable)
+        self.steps_done = 0  # the optimizer's too; asking it would wait for a device
         self.target_maps = perceptual.maps(tf.constant(targets))
         self._step = tf.function(self._take_step)
         self._floor = tf.function(self._networks_alone)
@@ -118,24 +113,25 @@ class Projector:
     def trainable(self):
         return [self.w, *self.noise]
 
-    @property
-    def steps_done(self):
-        return int(self.optimizer.iterations.numpy())
-
     def step(self):
         """One step of all targets; their distances before it, [T], a tensor."""
+        self.steps_done += 1
         return self._step()
 
     def networks_alone(self):
-        """Forward and backward pass of both networks, and nothing else: the floor."""
+        """Forward and backward pass of the networks alone: the floor of a step.
+
+        Of synthesis and of what sees its images, if that is a network, from the maps
+        back to w and noise. Nothing is compared, drawn, regularised or updated.
+        """
         return self._floor()
 
     def _take_step(self):
         o = self.options
-        step = tf.cast(self.optimizer.iterations.value, tf.int32)
+        step = self.optimizer.steps_done.value
         t = tf.cast(step, tf.float32) / o.steps
         fading = tf.square(tf.maximum(0.0, 1 - t / o.w_noise_ramp))
-        keys = [tf.random.fold_in(rng.fold(key, "w"), step) for key in self.keys]
+        keys = [tf.random.fold_in(key, step) for key in self.w_keys]
         shape = self.w.shape[1:]
         moved = tf.stack([rng.normal(key, shape) for key in keys])  # [T, 1 or L, D]
         values = [variable.value for variable in self.trainable]
@@ -148,7 +144,7 @@ class Projector:
                 maps = [v.value for v in self.noise]
                 loss += o.regulariser * tf.reduce_sum(noise_maps.regulariser(maps))
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
-        self.optimizer.apply(gradients, self.trainable)
+        self.optimizer.apply(gradients, learning_rate(o, step))
         for variable in self.noise:
             variable.assign(noise_maps.normalised(variable.value))
         return distance
@@ -157,8 +153,12 @@ class Projector:
         values = [variable.value for variable in self.trainable]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            loss = tf.reduce_sum(self._distance(self.w.value))
-        return tape.gradient(loss, values, unconnected_gradients="zero")
+            seen = self._images(self.w.value)
+            if self.perceptual.network:
+                seen = self.perceptual.maps(seen)
+        # Any gradient of what is seen does; here it is what is seen.
+        gradients = tape.gradient(seen, values, output_gradients=seen)
+        return [x for x in gradients if x is not None]
 
     def _distance(self, w):
         images = self._images(w)
@@ -205,6 +205,7 @@ class Projector:
             raise ValueError("the saved state is of another projection")
         for array, variable in zip(arrays, variables, strict=True):
             variable.assign(tf.cast(array, variable.dtype))
+        self.steps_done = int(self.optimizer.steps_done.numpy())
 
     def _variables(self):
         return [*self.trainable, *self.optimizer.variables]
