@@ -158,7 +158,7 @@ def test_gallery_of_path_lengths(model, tmp_path):
         image = stream.synthesis(ws, kept["keys"][i])[0, ..., 0]
         expected = np.clip(np.rint(image * 127.5 + 127.5), 0, 255)
         with PIL.Image.open(tmp_path / "out" / f"{name}.png") as picture:
-            assert picture.size == (16, 16)  # 4 of 8x8
+            assert picture.size == (128, 128)  # 4 of 8x8, enlarged
             shown = np.asarray(picture)[:8, :8]
         assert np.abs(shown - expected).max() <= 1
     with PIL.Image.open(tmp_path / "out" / "histogram.png") as picture:

@@ -6,6 +6,7 @@ import PIL.Image
 import pytest
 import tool_runs
 from test_commands import contents, fails
+from test_latent_figures import BARE
 
 from tfstylegan import rng, sampling
 from tfstylegan.latents import codes as codes_lib
@@ -193,7 +194,7 @@ def test_directions_refuse_other_files(generator, tmp_path, changes, words):
 
 
 def test_tool_directions_finds_shows_and_edits(model, tmp_path):
-    place = (f"--model={model}", f"--outdir={tmp_path}", "--seeds=4,5")
+    place = (f"--model={model}", f"--outdir={tmp_path}", "--seeds=4,5", *BARE)
     find = ("--samples=200", "--count=2", "--strengths=0,2")
     tool_runs.succeeds("directions", *place, *find, "--method=sefa", "--layers=coarse")
     strips = [f"strip_seed000{i}.png" for i in (4, 5)]

@@ -195,7 +195,9 @@ def strips(outdir, render, found, codes, strengths):
             for strength in strengths
         ]
         images = render(np.concatenate(ws), one.noise)
-        pictures.write(outdir / f"strip_{name}.png", images, len(strengths))
+        heads = [f"{strength:+g}" if strength else "0" for strength in strengths]
+        path = outdir / f"strip_{name}.png"
+        pictures.write(path, images, len(strengths), heads, found.names)
 
 
 def edit(outdir, render, found, codes, moves):
@@ -210,7 +212,8 @@ def edit(outdir, render, found, codes, moves):
     codes_lib.save(outdir / "edited.npz", codes)
     print(outdir / "edited.npz")
     images = np.concatenate([before, render.codes(codes)])
-    pictures.write(outdir / "edited.png", images, len(codes))
+    sides = ["before", "after"]
+    pictures.write(outdir / "edited.png", images, len(codes), codes.names, sides)
 
 
 def parse_edits(texts):
@@ -226,6 +229,7 @@ def parse_edits(texts):
 
 if __name__ == "__main__":
     pictures.define("Folder of the directions and pictures.")
+    pictures.define_layout()
     code_flags.define_codes(seeds=SEEDS)
     code_flags.define_labels()
     code_flags.define_truncation()

@@ -39,11 +39,10 @@ def main(argv):
     from tfstylegan.latents import rendering
 
     render = rendering.Renderer(networks.G_ema)
-    scale = flags.FLAGS.scale
     files = [outdir / f"interpolation.{ending}" for ending in flags.FLAGS.format]
     with video.writer(files, flags.FLAGS.fps) as append:
         for ws in tqdm.tqdm(np.moveaxis(paths, 1, 0), unit=" frames"):
-            images = pictures.enlarged(sampling.to_uint8(render(ws)), scale)
+            images = pictures.enlarged(sampling.to_uint8(render(ws)))
             append(sampling.grid(images, columns))
     for file in files:
         print(file)
@@ -125,6 +124,6 @@ if __name__ == "__main__":
     flags.DEFINE_integer("fps", 30, "Frames a second; of a GIF at most 50.", 1, 240)
     flags.DEFINE_bool("loop", True, "Whether the video goes back to its start.")
     flags.DEFINE_string("grid", "1x1", "Cells, columns x rows.")
-    flags.DEFINE_integer("scale", 1, "Side of a pixel in the video.", 1, 64)
+    pictures.define_scale()
     flags.DEFINE_list("format", ["mp4"], "mp4, gif or both.")
     cli.run(main)

@@ -54,11 +54,14 @@ def main(argv):
         for i in range(len(codes)):
             rows += realisations(render, codes[i : i + 1], numbers, box, bar)
     path = outdir / "noise_realisations.png"
-    pictures.write(path, np.stack(rows), 2 + min(SHOWN, len(numbers)))
+    shown = min(SHOWN, len(numbers))
+    heads = ["image", *(f"noise {i}" for i in range(shown)), f"deviation x{BRIGHTNESS}"]
+    pictures.write(path, np.stack(rows), len(heads), heads, codes.names)
     own = codes.noise or render.fixed_noise
     columns = [render(codes.ws, noise.only(own, taken)) for taken in ranges]
     images = np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:])
-    pictures.write(outdir / "noise_layers.png", images, len(ranges))
+    path, heads = outdir / "noise_layers.png", [layers.describe(x) for x in ranges]
+    pictures.write(path, images, len(ranges), heads, codes.names)
 
 
 def realisations(render, codes, numbers, box, bar):
@@ -95,7 +98,7 @@ def zoomed(image, box, height, width):
     left, top, right, bottom = box
     part = image[top:bottom, left:right]
     scale = max(1, min(height // part.shape[0], width // part.shape[1]))
-    (part,) = pictures.enlarged(part[np.newaxis], scale)
+    (part,) = pictures.repeated(part[np.newaxis], scale)
     canvas = np.zeros([height, width, image.shape[2]], np.uint8)
     canvas[: part.shape[0], : part.shape[1]] = part[:height, :width]
     return canvas
@@ -119,6 +122,7 @@ def parse_crop(texts, size):
 
 if __name__ == "__main__":
     pictures.define("Folder of the pictures.")
+    pictures.define_layout()
     code_flags.define_codes(seeds=SEEDS)
     code_flags.define_labels()
     code_flags.define_truncation()

@@ -3,11 +3,13 @@
 import pathlib
 import re
 
+import captions
 import numpy as np
 from absl import flags
 
 from tfstylegan import cli
 
+SIDE = 64  # pixels, of what a person can look at
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 
 flags.disclaim_key_flags()
@@ -33,6 +35,23 @@ def open_model():
         ops.library.describe()  # TFSTYLEGAN_OPS=compiled where there is no library
     outdir.mkdir(parents=True, exist_ok=True)
     return networks, outdir
+
+
+def define_layout():
+    """Flags --scale and --captions, which `write` obeys."""
+    define_scale()
+    flags.DEFINE_bool("captions", True, "Words around pictures of several images.")
+
+
+def define_scale():
+    """Flag --scale."""
+    flags.DEFINE_integer(
+        "scale",
+        None,
+        f"Side of a pixel in pictures; by default sides are {SIDE} pixels or more.",
+        1,
+        64,
+    )
 
 
 def define_data():
@@ -83,19 +102,31 @@ def parse_numbers(flag, texts):
     return numbers
 
 
-def write(path, images, columns, *, scale=1):
-    """Writes images [N, H, W, C], floats about [-1, 1] or uint8, as one picture."""
+def write(path, images, columns, heads=None, sides=None):
+    """Writes images [N, H, W, C], floats about [-1, 1] or uint8, as one picture.
+
+    heads, sides: words of the columns and of the rows.
+    """
     from tfstylegan import sampling
 
     if images.dtype != np.uint8:
         images = sampling.to_uint8(images)
-    picture = sampling.grid(enlarged(images, scale), columns)
+    picture = sampling.grid(enlarged(images), columns)
+    if flags.FLAGS.captions:
+        rows = -(-len(images) // columns)
+        picture = captions.captioned(picture, columns, rows, heads, sides)
     with cli.one_sentence(OSError):
         sampling.write_png(path, picture)
     print(path, flush=True)
 
 
-def enlarged(images, scale):
+def enlarged(images):
+    """Images [N, H, W, C] with pixels as wide and high as --scale says."""
+    scale = flags.FLAGS.scale or -(-SIDE // min(images.shape[1:3]))
+    return repeated(images, scale)
+
+
+def repeated(images, scale):
     """Images [N, H, W, C] with pixels that are `scale` pixels wide and high."""
     return images.repeat(scale, axis=1).repeat(scale, axis=2)
 

@@ -30,6 +30,7 @@ import json
 
 import figures
 import numpy as np
+import pictures
 from absl import flags
 
 from tfstylegan import cli, code_flags, evaluate
@@ -68,10 +69,11 @@ def write_arrays(path, arrays, result):
     sampling.write_atomically(path, content.getvalue())
 
 
-def write_images(path, pictures, columns):
+def write_images(path, shown, columns):
     from tfstylegan import sampling
 
-    sampling.write_png(path, sampling.grid(sampling.to_uint8(pictures), columns))
+    shown = pictures.enlarged(sampling.to_uint8(shown))
+    sampling.write_png(path, sampling.grid(shown, min(columns, len(shown))))
 
 
 def tenths(lengths, most):
@@ -88,13 +90,13 @@ def tenths(lengths, most):
 def images(stream, arrays, rows):
     """Images [N, H, W, C] made again of what is kept of them."""
     labels = arrays.get("labels")
-    pictures = []
+    found = []
     for i in rows:
         ws = stream.mapping(
             arrays["z"][i : i + 1], None if labels is None else labels[i : i + 1]
         )
-        pictures.append(stream.synthesis(ws, arrays["keys"][i]))
-    return np.concatenate(pictures)
+        found.append(stream.synthesis(ws, arrays["keys"][i]))
+    return np.concatenate(found)
 
 
 def draw(path, lengths, result):
@@ -130,6 +132,7 @@ if __name__ == "__main__":
         "network and 50,000 images, discriminator_ppl2_wend_1k the model's own D.",
     )
     flags.DEFINE_integer("columns", 8, "Columns, and at most rows, of galleries.", 1)
+    pictures.define_scale()
     flags.DEFINE_float("truncation_psi", 1.0, "Truncation of the images.")
     evaluate.define_subject()
     cli.run(main)

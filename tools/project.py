@@ -80,11 +80,15 @@ def write(outdir, targets, result):
     text = json.dumps(content, indent=1)
     sampling.write_atomically(outdir / "projection.json", text.encode())
     both = np.concatenate([wanted, found])
-    pictures.write(outdir / "projection.png", both, len(wanted))
+    sides = ["target", "projected"]
+    pictures.write(
+        outdir / "projection.png", both, len(wanted), result.codes.names, sides
+    )
 
 
 if __name__ == "__main__":
     pictures.define("Folder of the results.")
+    pictures.define_layout()
     flags.DEFINE_list("targets", [], "Image files, or folders of them.")
     code_flags.define_codes(seeds="none")
     code_flags.define_labels()

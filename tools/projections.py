@@ -159,7 +159,7 @@ class Runner:
             images, _ = projector.measure()
             for i, append in enumerate(self._appends):
                 pair = np.stack([self._targets[first + i], images[i]])
-                append(sampling.grid(sampling.to_uint8(pair), 2))
+                append(sampling.grid(pictures.enlarged(sampling.to_uint8(pair)), 2))
 
 
 def speeds(projector, pairs):

@@ -36,11 +36,13 @@ def main(argv):
     for taken in ranges:
         images = mixing.grid(render, rows, columns, taken)
         path = outdir / f"style_mixing_{layers.describe(taken)}.png"
-        pictures.write(path, images, 1 + len(columns))
+        heads, sides = (["", *codes.names] for codes in (columns, rows))
+        pictures.write(path, images, 1 + len(columns), heads, sides)
 
 
 if __name__ == "__main__":
     pictures.define("Folder of the pictures.")
+    pictures.define_layout()
     code_flags.define_codes("row", seeds=ROWS)
     code_flags.define_codes("col", seeds=COLUMNS)
     code_flags.define_labels()

@@ -37,11 +37,13 @@ def main(argv):
         ws = codes_lib.truncated(networks.G_ema, codes.ws, **options)
         columns.append(render(ws, codes.noise))
     images = np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:])
-    pictures.write(outdir / "truncation_sweep.png", images, len(psis))
+    path, heads = outdir / "truncation_sweep.png", [f"psi {psi:g}" for psi in psis]
+    pictures.write(path, images, len(psis), heads, codes.names)
 
 
 if __name__ == "__main__":
     pictures.define("Folder of the picture.")
+    pictures.define_layout()
     code_flags.define_codes(seeds=SEEDS)
     code_flags.define_labels()
     flags.DEFINE_list("psis", ["1", "0.7", "0.5", "0", "-0.5", "-1"], "Columns.")

@@ -41,7 +41,7 @@ class Projecting:
       batch: targets at once.
       save_steps: how often the state is saved.
       tell: called with (batch, what, done, total) as work goes on.
-      watch: called with (batch, `Projector`) before each step.
+      watch: called with (batch, `Projector`) before each step and after the last.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class Projecting:
             self.tell(number, "steps", projector.steps_done, total)
             if projector.steps_done % self.save_steps == 0:
                 files.write(state, STATE, projector.state(), {})
+        self.watch(number, projector)
         images, distances = projector.measure()
         codes = codes_lib.Codes(
             ws=projector.ws(),
