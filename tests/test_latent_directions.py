@@ -11,6 +11,7 @@ from test_latent_figures import BARE
 from tfstylegan import rng, sampling
 from tfstylegan.latents import codes as codes_lib
 from tfstylegan.latents import directions, finding, rendering, statistics
+from tfstylegan.metrics.detectors import classifier
 
 
 @pytest.fixture(scope="module", params=["modulated", "adain"])
@@ -128,6 +129,19 @@ def test_supervised_directions_are_normals_of_the_plane():
         finding.supervised(w, probs[1:], ["nothing"])
 
 
+def test_least_strength_is_the_first_that_will_do():
+    tried = []
+
+    def part(strength):
+        tried.append(strength)
+        return {1: 0.2, 2: 0.6, 3: 0.9, 4: 0.5, 5: 0.6}[strength]
+
+    assert finding.least_strength(part, (1, 2, 3, 4), 0.6) == (2, 0.6)
+    assert tried == [1, 2]
+    assert finding.least_strength(part, (2, 3, 4), 0.95) == (3, 0.9)
+    assert finding.least_strength(part, (1, 2, 4, 5), 0.95) == (2, 0.6)
+
+
 def some(layers=None):
     vectors = np.eye(3, latent_models.WIDTH, dtype="f4")
     scales = np.array([2, 0.5, 1], "f4")
@@ -216,6 +230,35 @@ def test_tool_directions_finds_shows_and_edits(model, tmp_path):
     before = sampling.to_uint8(rendering.Renderer(g).codes(codes))[..., 0]
     np.testing.assert_array_equal(picture[:16], np.concatenate(before, axis=1))
     np.testing.assert_array_equal(picture[:16, :16], strip[:16, :16])
+
+
+@pytest.mark.slow
+def test_tool_directions_finds_attributes_and_their_strengths(
+    model, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TFSTYLEGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(classifier, "STEPS", 30)
+    g = latent_models.small_generator()
+    images = rendering.Renderer(g).codes(codes_lib.of_seeds(g, range(60)))
+    pixels = sampling.to_uint8(images)[..., 0]
+    bright = pixels.mean(axis=(1, 2)) > np.median(pixels.mean(axis=(1, 2)))
+    for i, picture in enumerate(pixels):  # a folder for each class
+        path = tmp_path / "data" / ("bright" if bright[i] else "dark") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(picture).save(path)
+    place = (f"--model={model}", f"--outdir={tmp_path / 'out'}", "--seeds=4")
+    how = ("--method=svm", f"--data={tmp_path / 'data'}", "--samples=200")
+    output = tool_runs.succeeds("directions", *place, *how, "--test_samples=20")
+    found = directions.load(tmp_path / "out" / "directions.npz", g)
+    rows = [line.split() for line in output.splitlines() if "attribute" in line]
+    assert [row[0] for row in rows] == found.names and found.names
+    told = found.about["strengths"], found.about["flips"]
+    for row, strength, part in zip(rows, *told, strict=True):
+        assert row[1] == f"{strength:g}" and row[3] == f"{part:.2f}"
+    if len(found) == 2:  # of two classes each is the other's opposite
+        assert found.vectors[0] @ found.vectors[1] < -0.9
+    assert max(found.about["flips"]) > 0.5
+    assert (tmp_path / "out" / "strip_seed0004.png").is_file()
 
 
 @pytest.mark.parametrize(

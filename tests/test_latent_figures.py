@@ -1,7 +1,6 @@
 """Figures: mixing, noise, truncation and paths between codes, and their tools."""
 
 import json
-import sys
 
 import latent_models
 import numpy as np
@@ -9,9 +8,6 @@ import PIL.Image
 import pytest
 import tool_runs
 from test_commands import contents, fails
-
-sys.path.insert(0, str(tool_runs.TOOLS))
-import captions
 
 from tfstylegan import sampling
 from tfstylegan.latents import codes as codes_lib
@@ -184,36 +180,6 @@ def test_tool_style_mixing(model, tmp_path):
     np.testing.assert_array_equal(everything[1, 1:], images[1:])
     np.testing.assert_array_equal(half[2, 1], images[1])  # a code with itself
     assert np.any(half[1, 1] != images[0]) and np.any(half[1, 1] != images[1])
-
-
-def test_pictures_have_words_around_them_and_pixels_to_be_seen(model, tmp_path):
-    flags = ("--seeds=5,6", "--psis=1,0.25,-10.5")
-    tool("truncation_sweep", model, tmp_path / "bare", *flags)
-    place = (f"--model={model}", f"--outdir={tmp_path}")
-    tool_runs.succeeds("truncation_sweep", *place, *flags)
-    bare, picture = (
-        np.asarray(PIL.Image.open(folder / "truncation_sweep.png"))
-        for folder in (tmp_path / "bare", tmp_path)
-    )
-    inside = picture[-128:, -192:]  # sides of 16 pixels are 64 now
-    np.testing.assert_array_equal(inside, bare.repeat(4, axis=0).repeat(4, axis=1))
-    heads, sides = picture[:-128], picture[-128:, :-192]
-    words = [*np.split(heads[:, -192:], 3, axis=1), *np.split(sides, 2)]
-    for word in words:
-        edges = (word[0], word[-1], word[:, 0], word[:, -1])
-        assert all(np.all(edge == 255) for edge in edges)  # nothing is cut off
-        assert word.min() < 64
-    assert len({x.tobytes() for x in words}) == 5
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_captions_that_do_not_fit_are_cut_off(channels):
-    black = np.zeros([20, 30, channels], np.uint8)
-    words = ["a head much too long", "b", "c"]
-    found = captions.captioned(black, 3, 2, words, ["w" * 99, ""])
-    assert found.shape[1] == 30 + captions.MAX_SIDE and np.all(found[-20:, -30:] == 0)
-    assert found[:-20, -30:-20].min() < 128 and np.all(found[-10:, :-30] == 255)
-    np.testing.assert_array_equal(captions.captioned(black, 3, 2), black)
 
 
 def test_tool_truncation_sweep(model, tmp_path):

@@ -42,7 +42,7 @@ def _put(canvas, text, left, top, width, height):
 
     box = Image.new("L", (width, height), 255)
     fonts = [_font(size) for size in SIZES]
-    fitting = (f for f in fonts if f.getlength(text) <= width - 2)
+    fitting = (f for f in fonts if f.getlength(text) <= width - 2 * GAP)
     font = next(fitting, fonts[-1])
     ImageDraw.Draw(box).text((width / 2, height / 2), text, 0, font, anchor="mm")
     colours = min(canvas.shape[2], 3)  # what else there is stays opaque

@@ -8,10 +8,13 @@
 
 pca: principal components of w (GANSpace). sefa: closed-form factorisation of the style
 weights of --layers (SeFa). svm: towards attributes that a classifier sees, the normals
-of the separability metric's hyperplanes; it prints how many new samples change sides at
-each strength. What is found goes to directions.npz. For each code a picture
-strip_CODE.png has a row a direction and a column a strength. Strengths are standard
-deviations of w along the direction.
+of the separability metric's hyperplanes; for each it prints the least strength at which
+the classifier sees 85 % of new samples change sides, and how many of other new ones do
+at that strength: those that have the attribute lose it, the others get it.
+
+What is found goes to directions.npz. For each code a picture strip_CODE.png has a row a
+direction and a column a strength. Strengths are standard deviations of w along the
+direction.
 
 --edit adds up moves and writes edited.npz, which other tools take as --latents, and
 edited.png: the codes above, what became of them below.
@@ -32,8 +35,9 @@ from tfstylegan import cli, code_flags
 SEEDS = "0-3"
 STRENGTHS = ("-4", "-2", "0", "2", "4")
 DETECTORS = ("classifier", "celebahq", "labels")
-TESTED = 200  # new samples that the change of an attribute is tested on
-TEST_SEED = 7  # theirs
+SEARCHED = (1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 12)  # strengths of attributes
+FLIPPED = 0.85  # part of samples that change sides at the strength that is stated
+SEARCH_SEED, TEST_SEED = 6, 7  # theirs
 
 
 def main(argv):
@@ -57,7 +61,7 @@ def main(argv):
             if taken is not None:
                 found.layers = taken
         else:
-            found = find(networks, taken, strengths)
+            found = find(networks, taken)
             directions.save(outdir / "directions.npz", found)
             print(outdir / "directions.npz")
         moves = [(found.index(name), strength) for name, strength in edits]
@@ -67,14 +71,14 @@ def main(argv):
         strips(outdir, render, found, codes, strengths)
 
 
-def find(networks, taken, strengths):
+def find(networks, taken):
     """The directions of --method, told as a table."""
     from tfstylegan.latents import finding, statistics
 
     method, count = flags.FLAGS.method, flags.FLAGS.count
     generator = networks.G_ema
     if method == "svm":
-        return find_supervised(networks, taken, strengths)
+        return find_supervised(networks, taken)
     w = statistics.sample_w(generator, flags.FLAGS.samples)
     if method == "pca":
         found = finding.principal(w, count)
@@ -91,8 +95,8 @@ def find(networks, taken, strengths):
     return found
 
 
-def find_supervised(networks, taken, strengths):
-    """Directions towards attributes; with the part of samples that change sides."""
+def find_supervised(networks, taken):
+    """Directions towards attributes, and the strength at which samples change sides."""
     from tfstylegan import sampling
     from tfstylegan.latents import finding, statistics
 
@@ -113,35 +117,42 @@ def find_supervised(networks, taken, strengths):
     found = finding.supervised(w, probabilities, names)
     found.layers = taken
     if attributes is not None:
-        strengths = sorted({abs(s) for s in strengths} - {0})
-        ws = statistics.sample_w(generator, TESTED, seed=TEST_SEED)
-        ws = np.repeat(ws[:, np.newaxis], layers, axis=1)
+        sets = [
+            statistics.sample_w(generator, flags.FLAGS.test_samples, seed=seed)
+            for seed in (SEARCH_SEED, TEST_SEED)
+        ]
+        sets = [np.repeat(ws[:, np.newaxis], layers, axis=1) for ws in sets]
         numbers = [names.index(name) for name in found.names]
-        found.about["flips"] = tell_flips(
-            images, attributes, numbers, ws, found, strengths
-        )
+        tell_flips(images, attributes, numbers, sets, found)
     return found
 
 
-def tell_flips(images, attributes, numbers, ws, found, strengths):
-    """{strength: [K]} parts of new samples that change sides, told as a table."""
+def tell_flips(images, attributes, numbers, sets, found):
+    """Searches strengths on the first set of ws, tests them on the second, tells both.
+
+    `found.about` keeps them.
+    """
     from tfstylegan.latents import finding
 
-    print(f"part of {len(ws)} new samples that change sides at a strength of")
-    print(f"{'':<12}" + "".join(f"{s:>8g}" for s in strengths), flush=True)
-    told = {f"{s:g}": [] for s in strengths}
+    print(f"part of {len(sets[0])} samples that change sides")
+    row = "{:<12}{:>9}{:>12}{:>12}"
+    print(row.format("direction", "strength", "searched on", "others"), flush=True)
+    stated, tested = [], []
     for index, name in enumerate(found.names):
 
-        def has(pictures, number=numbers[index]):
-            probs = attributes(pictures)[number]
-            return probs[:, 0] > probs[:, 1]
+        def part(strength, ws=sets[0], index=index):
+            def has(pictures):
+                probs = attributes(pictures)[numbers[index]]
+                return probs[:, 0] > probs[:, 1]
 
-        for s in strengths:
-            part = finding.flips(images, has, ws, found, index, s)
-            told[f"{s:g}"].append(part)
-        row = "".join(f"{told[f'{s:g}'][-1]:>8.2f}" for s in strengths)
-        print(f"{name:<12}{row}", flush=True)
-    return told
+            return finding.flips(images, has, ws, found, index, strength)
+
+        strength, seen = finding.least_strength(part, SEARCHED, FLIPPED)
+        stated.append(strength)
+        tested.append(part(strength, sets[1]))
+        figures = f"{strength:g}", f"{seen:.2f}", f"{tested[-1]:.2f}"
+        print(row.format(name, *figures), flush=True)
+    found.about |= {"strengths": stated, "flips": tested}
 
 
 def open_attributes(networks):
@@ -245,6 +256,9 @@ if __name__ == "__main__":
     flags.DEFINE_list("strengths", list(STRENGTHS), "Columns of the strips.")
     flags.DEFINE_integer("count", 8, "Directions of pca and sefa.", 1)
     flags.DEFINE_integer("samples", 10_000, "Samples of w; svm renders them.", 2)
+    flags.DEFINE_integer(
+        "test_samples", 200, "New samples that svm's strengths are searched on.", 1
+    )
     flags.DEFINE_enum("detector", "classifier", DETECTORS, "What svm's attributes are.")
     pictures.define_data()
     pictures.define_detectors()

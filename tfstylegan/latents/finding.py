@@ -124,6 +124,25 @@ def flips(render, has, codes, found, index, strength, layers=None):
     return float(np.mean(has(render(moved)) != before))
 
 
+def least_strength(part, strengths, wanted):
+    """(strength, part of it): the least that flips the wanted part of samples.
+
+    Where none does, the one that flips most.
+
+    Args:
+      part: strength -> part in [0, 1], such as `flips` of all else.
+      strengths: rising; those after the first that will do are not tried.
+      wanted: in [0, 1].
+    """
+    found = []
+    for strength in strengths:
+        found.append((part(strength), -strength))
+        if found[-1][0] >= wanted:
+            break
+    most, strength = found[-1] if found[-1][0] >= wanted else max(found)
+    return -strength, most
+
+
 def _eigen(matrix, count):
     """The largest eigenvalues [K] and their vectors [K, D], largest entry positive."""
     powers, vectors = np.linalg.eigh(matrix)  # ascending
