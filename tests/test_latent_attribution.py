@@ -62,12 +62,16 @@ def test_tool_attribution(model, tmp_path, eagerly, monkeypatch):
     pytest.importorskip("matplotlib")
     place = [f"--model={model}", f"--outdir={tmp_path / 'out'}"]
     how = ["--candidates=0", "--steps=4", "--distance=pixels", "--batch=6"]
-    output = tool_runs.succeeds("attribution", *place, *how, "--images=3")
+    bare = ["--scale=1", "--nocaptions"]
+    output = tool_runs.succeeds("attribution", *place, *how, *bare, "--images=3")
     told = json.loads((tmp_path / "out" / "attribution.json").read_text())
     expected = attribution.attribute(told["generated"], told["real"])
     assert told["auc"] == expected.auc and f"AUC {expected.auc:.4f}" in output
     names = {file.name for file in (tmp_path / "out").iterdir()}
-    assert names == {"attribution.json", "histogram.png", "roc.png"}
+    drawn = {"histogram.png", "projections.png", "roc.png"}
+    assert names == {"attribution.json", *drawn}
+    picture = np.asarray(PIL.Image.open(tmp_path / "out" / "projections.png"))
+    assert picture.shape == (4 * 16, 3 * 16)
 
     told["threshold"] = 1e9  # everything is nearer
     (tmp_path / "out" / "attribution.json").write_text(json.dumps(told))

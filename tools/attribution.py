@@ -4,11 +4,12 @@
     python tools/attribution.py --model=M --outdir=D --targets=a.png,b.png
 
 The first projects as many generated as real images (StyleGAN2, figures 9 and 10) and
-writes histogram.png, roc.png and attribution.json with the area under the ROC curve and
-a threshold: images with at most this distance are taken for the model's. The second
-projects files in the same way and says on which side of that threshold they are. Flags
-of the projection are those of project.py, and are kept with the threshold. Broken off,
-the same command goes on. Needs `pip install 'tfstylegan[tools]'`.
+writes histogram.png, roc.png, projections.png with some of both beside what was found
+of them, and attribution.json with the area under the ROC curve and a threshold: images
+with at most this distance are taken for the model's. The second projects files in the
+same way and says on which side of that threshold they are. Flags of the projection are
+those of project.py, and are kept with the threshold. Broken off, the same command goes
+on. Needs `pip install 'tfstylegan[tools]'`.
 """
 
 import dataclasses
@@ -29,6 +30,7 @@ from tfstylegan import cli
 
 FIRST_SEED = 100_000  # of the generated images
 FILE = "attribution.json"
+SHOWN = 8  # of each kind, in projections.png
 KEPT = ("space", "noise", "distance", "steps", "candidates", "projection_seed")
 
 
@@ -56,6 +58,7 @@ def main(argv):
         judge(outdir, known, result)
     else:
         compare(outdir, result)
+        show(outdir / "projections.png", targets, result)
     runner.tell_speed()
     runner.forget()
 
@@ -108,6 +111,15 @@ def compare(outdir, result):
     )
 
 
+def show(path, targets, result):
+    """Some generated images above their projections, and real ones above theirs."""
+    count = len(targets) // 2
+    chosen = np.linspace(0, count - 1, min(SHOWN, count)).astype(int)
+    rows = [x[first + chosen] for first in (0, count) for x in (targets, result.images)]
+    sides = ["generated", "projected", "real", "projected"]
+    pictures.write(path, np.concatenate(rows), len(chosen), sides=sides)
+
+
 def read_known(path):
     """What the first command found; its flags of the projection are taken over.
 
@@ -150,6 +162,7 @@ def judge(outdir, known, result):
 
 if __name__ == "__main__":
     pictures.define("Folder of the results; with --targets that of an earlier run.")
+    pictures.define_layout()
     flags.DEFINE_list("targets", [], "Image files, or folders of them, to judge.")
     flags.DEFINE_integer("images", 50, "Generated and real images, each.", 2)
     projections.define()
