@@ -126,5 +126,9 @@ def write_atomically(path, content):
     """Writes bytes to a file that never looks complete before it is."""
     path = pathlib.Path(path)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)  # it would fill a full disk for good
+        raise

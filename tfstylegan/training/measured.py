@@ -1,6 +1,8 @@
 """metrics.jsonl of a run: its metrics with what they were computed from."""
 
+import errno
 import json
+import os
 import pathlib
 
 from tfstylegan import sampling
@@ -23,8 +25,7 @@ class Measured:
         """Adds what `suite.Suite.compute` gave."""
         about = {"network": "trained", "model": str(self.workdir)}
         line = about | {"cur_nimg": cur_nimg, "during": "training"} | result
-        with self.file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append(self.file, line)
 
     def forget(self, stays):
         """Drops the run's own lines of which stays(metric, images seen) is false.
@@ -37,6 +38,19 @@ class Measured:
         kept = [line for line in lines if _stays(line, stays)]
         if kept != lines:
             sampling.write_atomically(self.file, "".join(kept).encode())
+
+
+def append(path, line):
+    """Adds a dictionary as a line of JSON, whole or, with an OSError, not at all."""
+    content = json.dumps(line).encode() + b"\n"
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            os.truncate(path, size)
+            raise
 
 
 def _stays(line, stays):

@@ -1,5 +1,6 @@
 """What a run shows: progress, stats.jsonl, TensorBoard and sample pictures."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -19,6 +20,8 @@ TENSORBOARD_SIDE = 2048  # pixels; larger pictures are thinned out, the PNG is n
 class Report:
     """Writes about a run into its workdir; knows nothing of how training works.
 
+    What cannot be written, as on a full disk, is left out with a warning.
+
     Args:
       workdir: folder of the run.
       config: a `config.Config`.
@@ -36,7 +39,7 @@ class Report:
         self.measured = measured.Measured(self.workdir)
         self._told = set()  # (name, images seen), where the run goes on
         self._forget_after(cur_nimg)
-        self.writer = tf.summary.create_file_writer(str(self.workdir / "tensorboard"))
+        self._writer = None  # of TensorBoard, once something is written
         self.progress = tqdm.tqdm(
             total=config.train.total_kimg,
             initial=min(cur_nimg / 1000, config.train.total_kimg),
@@ -46,7 +49,8 @@ class Report:
             "[{elapsed}<{remaining}, {rate_inv_fmt}{postfix}]",
         )
         if not cur_nimg:
-            self._configuration()
+            with self._sparing():
+                self._configuration()
 
     def lines(self):
         """What stats.jsonl holds: a dictionary for each line."""
@@ -92,27 +96,57 @@ class Report:
             _preformatted("config", text)
             hparams.hparams(flat)
 
+    @property
+    def writer(self):
+        """TensorBoard's; may raise what writing raises."""
+        if self._writer is None:
+            folder = str(self.workdir / "tensorboard")
+            self._writer = tf.summary.create_file_writer(folder)
+        return self._writer
+
+    def _close(self):
+        """A writer that fails is done with as well: the next one has a new file."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    @contextlib.contextmanager
+    def _sparing(self):
+        """Around what is written: training goes on without what cannot be."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            reason = str(error).strip().splitlines()[0]
+            self.say(f"warning: not reported: {reason}; training goes on")
+            # TensorBoard reads no further in a file that a record is torn in.
+            with contextlib.suppress(tf.errors.OpError):
+                self._close()
+
     def advance(self, cur_nimg):
         """Moves the progress bar."""
         kimg = min(cur_nimg / 1000, self.progress.total)  # the last batch may overshoot
-        self.progress.update(kimg - self.progress.n)
+        with contextlib.suppress(OSError):
+            self.progress.update(kimg - self.progress.n)
 
     def say(self, text):
         """Prints a line without disturbing the progress bar."""
-        self.progress.write(text)
+        with contextlib.suppress(OSError):  # the log may be on a full disk itself
+            self.progress.write(text)
 
     def tick(self, tick, cur_nimg, scalars, histograms):
         """One line of statistics, in stats.jsonl and in TensorBoard."""
-        self._write(cur_nimg, scalars, {"tick": tick}, self.facts)
-        with self.writer.as_default(step=cur_nimg):
-            for name, values in histograms.items():
-                tf.summary.histogram(name, values)
-        self.writer.flush()
+        with self._sparing():
+            self._write(cur_nimg, scalars, {"tick": tick}, self.facts)
+            with self.writer.as_default(step=cur_nimg):
+                for name, values in histograms.items():
+                    tf.summary.histogram(name, values)
+            self.writer.flush()
         shown = {
             "G": scalars.get("loss/g_main", np.nan),
             "D": scalars.get("loss/d_main", np.nan),
         }
-        self.progress.set_postfix({k: f"{v:.3f}" for k, v in shown.items()})
+        with contextlib.suppress(OSError):
+            self.progress.set_postfix({k: f"{v:.3f}" for k, v in shown.items()})
 
     def metrics(self, result, cur_nimg):
         """A metric as `suite.Suite.compute` gives it.
@@ -121,23 +155,25 @@ class Report:
         one in metrics.jsonl and a text in TensorBoard.
         """
         values = result["values"]
-        self.measured.append(result, cur_nimg)  # first, see `_forget_after`
-        with self.writer.as_default(step=cur_nimg):
-            _preformatted(
-                f"metric/{result['metric']}/circumstances", json.dumps(result, indent=2)
-            )
+        with self._sparing():
+            self.measured.append(result, cur_nimg)  # first, see `_forget_after`
+            with self.writer.as_default(step=cur_nimg):
+                _preformatted(
+                    f"metric/{result['metric']}/circumstances",
+                    json.dumps(result, indent=2),
+                )
         self.scalars({f"metric/{name}": v for name, v in values.items()}, cur_nimg)
         for name, value in values.items():
             self.say(f"kimg {cur_nimg / 1000:<8g} {name} {value:.4g}")
 
     def scalars(self, scalars, cur_nimg):
         """Values that are not told at every tick, a line of their own."""
-        self._write(cur_nimg, scalars, {}, {})
+        with self._sparing():
+            self._write(cur_nimg, scalars, {}, {})
 
     def _write(self, cur_nimg, scalars, number, facts):
         line = {**number, "cur_nimg": cur_nimg, "kimg": cur_nimg / 1000}
-        with self.stats_file.open("a") as file:
-            file.write(json.dumps({**line, **facts, **scalars}) + "\n")
+        measured.append(self.stats_file, {**line, **facts, **scalars})
         with self.writer.as_default(step=cur_nimg):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
@@ -151,21 +187,24 @@ class Report:
         canvas = sampling.grid(images, columns)
         kimg, rest = divmod(cur_nimg, 1000)
         number = f"{kimg:06d}_{rest:03d}" if rest else f"{kimg:06d}"
-        sampling.write_png(self.workdir / "samples" / f"{name}{number}.png", canvas)
         factor = -(-max(canvas.shape[:2]) // TENSORBOARD_SIDE)
         shown = canvas[
             np.newaxis, ::factor, ::factor, : 3 if canvas.shape[-1] > 2 else 1
         ]
-        with self.writer.as_default(step=cur_nimg):
-            tf.summary.image(name, shown)
+        with self._sparing():
+            sampling.write_png(self.workdir / "samples" / f"{name}{number}.png", canvas)
+            with self.writer.as_default(step=cur_nimg):
+                tf.summary.image(name, shown)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         """Flushes what is buffered."""
-        self.progress.close()
-        self.writer.close()
+        with contextlib.suppress(OSError):
+            self.progress.close()
+        with self._sparing():
+            self._close()
 
 
 def _preformatted(name, text):

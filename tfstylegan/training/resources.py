@@ -102,7 +102,10 @@ class Meter:
             # The counters start at 0 when the driver is loaded again.
             self._kwh += max(0.0, joules - self._joules) / JOULES_A_KWH
             text = json.dumps({"gpu_energy_kwh": self._kwh})
-            sampling.write_atomically(self._file, text.encode())
+            try:
+                sampling.write_atomically(self._file, text.encode())
+            except OSError as error:  # as on a full disk; the next time it may fit
+                logging.warning("%s was not written: %s", self._file, error.strerror)
             told["resources/gpu_energy_kwh"] = self._kwh
         self._joules = joules
         return told
