@@ -22,6 +22,17 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 STEPS, BATCH = 20, 8
 
 pytestmark = pytest.mark.slow
+started = []  # processes
+
+
+@pytest.fixture(autouse=True)
+def _none_is_left():
+    """Workers of a test that fails would wait for each other for an hour."""
+    yield
+    while started:
+        process = started.pop()
+        process.kill()
+        process.wait()
 
 
 def tiny_config():
@@ -78,13 +89,15 @@ def start(folder, config, index=None, ports=(), program=("-m", "tfstylegan.train
             }
         )
     command = [sys.executable, *program, f"--config={described}"]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*command, f"--workdir={folder / 'run'}"],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=(folder / f"errors{index or 0}").open("ab"),
         env=environment,
     )
+    started.append(process)
+    return process
 
 
 def free_ports():
