@@ -22,20 +22,25 @@ KINDS = {
 }
 BY_ONE_NAME = ("pixel_frechet", "resolution_usage")  # with no choice of detector
 COUNT = r"(?P<count>[1-9]\d*k?)"
+# pr50k3 as published; pr3_500, as the k would be read as thousands in pr500k3
+NEIGHBOURS = (
+    r"(?:(?P<thousands>[1-9]\d*k)(?P<k>[1-9]\d*)"
+    rf"|(?P<k_>[1-9]\d*)_{COUNT})(?P<full>_full)?"
+)
 NAMES = {
     "pixel_frechet": r"pixel_frechet",
     "fid": rf"fid{COUNT}(?P<full>_full)?",
     "kid": rf"kid{COUNT}(?P<full>_full)?",
     "is": rf"is{COUNT}",
-    "pr": r"pr(?P<count>[1-9]\d*k)(?P<k>[1-9]\d*)(?P<full>_full)?",
-    "dc": r"dc(?P<count>[1-9]\d*k)(?P<k>[1-9]\d*)(?P<full>_full)?",
+    "pr": rf"pr{NEIGHBOURS}",
+    "dc": rf"dc{NEIGHBOURS}",
     "ppl": rf"ppl(?P<uncropped>2?)_(?P<space>[zw])(?P<where>full|end)(_{COUNT})?",
     "ls": rf"ls(_{COUNT})?",
     "resolution_usage": rf"resolution_usage{COUNT}?",
 }
 EXAMPLES = "pixel_frechet, fid50k, fid50k_full, kid50k, is50k, pr50k3, dc50k5, "
 EXAMPLES += "ppl_zfull, ppl2_wend, ls, resolution_usage; other numbers of images as in "
-EXAMPLES += "fid5k, ppl2_wend_1k"
+EXAMPLES += "fid5k, ppl2_wend_1k, pr3_500"
 # Images where the name gives no number.
 SAMPLES = {"ppl": 50_000, "ls": 200_000, "resolution_usage": 1024}
 # What follows the name in that of the first value, where there are several.
@@ -96,6 +101,8 @@ def parse(name):
         raise ValueError(f"there is no metric {name!r}; there are {EXAMPLES}")
     found = matches[kind].groupdict()
     published = KINDS[kind][1]
+    count = found.get("count") or found.get("thousands")
+    k = found.get("k") or found.get("k_")
     if detector and (detector == published or kind in BY_ONE_NAME):
         raise ValueError(f"metric {name!r} is called {plain!r}")
     if detector in ("lpips", "celebahq"):
@@ -104,9 +111,9 @@ def parse(name):
         name=name,
         kind=kind,
         detector=detector or published,
-        count=_number(found.get("count")) or SAMPLES.get(kind),
+        count=_number(count) or SAMPLES.get(kind),
         full=bool(found.get("full")),
-        k=int(found["k"]) if found.get("k") else None,
+        k=int(k) if k else None,
         space=found.get("space"),
         ends=found.get("where") == "end",
         crop=kind == "ppl" and not found["uncropped"],
