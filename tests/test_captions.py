@@ -22,10 +22,15 @@ def test_pictures_have_words_around_them_and_pixels_to_be_seen(tmp_path):
         np.asarray(PIL.Image.open(folder / "truncation_sweep.png"))
         for folder in (tmp_path / "bare", tmp_path)
     )
-    inside = picture[-128:, -192:]  # sides of 16 pixels are 64 now
-    np.testing.assert_array_equal(inside, bare.repeat(4, axis=0).repeat(4, axis=1))
-    heads, sides = picture[:-128], picture[-128:, :-192]
-    words = [*np.split(heads[:, -192:], 3, axis=1), *np.split(sides, 2)]
+    inside = picture[-130:, -196:]  # sides of 16 pixels are 64 now, and lines of 2
+    large = bare.repeat(4, axis=0).repeat(4, axis=1)
+    for row, column in np.ndindex(2, 3):
+        top, left = 66 * row, 66 * column
+        cell = large[64 * row :, 64 * column :][:64, :64]
+        np.testing.assert_array_equal(inside[top : top + 64, left : left + 64], cell)
+    assert np.all(inside[64:66] == 255) and np.all(inside[:, 64:66] == 255)
+    heads, sides = picture[:-130], picture[-130:, :-196]
+    words = [*np.split(heads[:, -195:], 3, axis=1), *np.split(sides, 2)]
     for word in words:
         edges = (word[0], word[-1], word[:, 0], word[:, -1])
         assert all(np.all(edge == 255) for edge in edges)  # nothing is cut off
@@ -35,9 +40,12 @@ def test_pictures_have_words_around_them_and_pixels_to_be_seen(tmp_path):
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_captions_that_do_not_fit_are_cut_off(channels):
-    black = np.zeros([20, 30, channels], np.uint8)
+    black = np.zeros([6, 10, 10, channels], np.uint8)
     words = ["a head much too long", "b", "c"]
-    found = captions.captioned(black, 3, 2, words, ["w" * 99, ""])
-    assert found.shape[1] == 30 + captions.MAX_SIDE and np.all(found[-20:, -30:] == 0)
-    assert found[:-20, -30:-20].min() < 128 and np.all(found[-10:, :-30] == 255)
-    np.testing.assert_array_equal(captions.captioned(black, 3, 2), black)
+    found = captions.captioned(black, 3, words, ["w" * 99, ""])
+    assert found.shape[1] == 34 + captions.MAX_SIDE
+    for top in (-22, -10):
+        rows = found[top:][:10]
+        assert np.all(rows[:, -34:-24] == 0) and np.all(rows[:, -24:-22] == 255)
+    assert found[:-22, -34:-24].min() < 128 and np.all(found[-10:, :-34] == 255)
+    assert captions.captioned(black, 3).shape == (22, 34, channels)

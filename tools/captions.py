@@ -4,24 +4,30 @@ import numpy as np
 
 SIZES = range(13, 5, -1)  # of letters in pixels; the first that fits
 GAP = 4  # pixels around words
+LINE = 2  # between images
 MAX_SIDE = 160  # pixels beside rows
 
 
-def captioned(picture, columns, rows, heads=None, sides=None):
-    """A picture uint8 [h, w, C] of cells, with words on white around it.
+def captioned(images, columns, heads=None, sides=None):
+    """One picture of images uint8 [N, H, W, C], on white with words around them.
 
-    heads: `columns` words, above; sides: `rows` words, at the left.
+    heads: a word for each column, above; sides: one for each row, at the left.
     """
+    from tfstylegan import sampling
+
+    apart = ((0, 0), (0, LINE), (0, LINE), (0, 0))
+    picture = sampling.grid(np.pad(images, apart, constant_values=255), columns)
+    picture = picture[:-LINE, :-LINE]
     margin_x = _width(sides) if sides else 0
     margin_y = SIZES[0] + 2 * GAP if heads else 0
     height, width, channels = picture.shape
-    cell_x, cell_y = width // columns, height // rows
+    cell_y, cell_x = (side + LINE for side in images.shape[1:3])
     result = np.full([height + margin_y, width + margin_x, channels], 255, np.uint8)
     result[margin_y:, margin_x:] = picture
     for i, text in enumerate(heads or ()):
-        _put(result, text, margin_x + i * cell_x, 0, cell_x, margin_y)
+        _put(result, text, margin_x + i * cell_x, 0, cell_x - LINE, margin_y)
     for i, text in enumerate(sides or ()):
-        _put(result, text, 0, margin_y + i * cell_y, margin_x, cell_y)
+        _put(result, text, 0, margin_y + i * cell_y, margin_x, cell_y - LINE)
     return result
 
 

@@ -2,12 +2,12 @@
 
     python tools/noise_figures.py --model=M --outdir=D --seeds=0-1
         [--realisations=100] [--crop=650,180,906,436]
-        [--layers=all --layers=none --layers=8- --layers=0-7]
+        [--brightness=4] [--layers=all --layers=none --layers=8- --layers=0-7]
 
 noise_realisations.png, a row a code: the image with the model's own noise; a part of it
 under four other realisations; and the standard deviation over all realisations of the
-mean over channels, four times as bright. The part is `--crop`, or the quarter of the
-side where the deviation is largest.
+mean over channels, `--brightness` times as bright. The part is `--crop`, or the quarter
+of the side where the deviation is largest.
 
 noise_layers.png, a row a code: the image with noise in the given layers alone, a column
 for each --layers.
@@ -27,7 +27,6 @@ from tfstylegan import cli, code_flags
 
 SEEDS = "0-1"
 SHOWN = 4  # realisations that are shown
-BRIGHTNESS = 4  # of the deviation's picture, as published
 LAYERS = ("all", "none", "middle,fine", "coarse")
 
 
@@ -54,8 +53,12 @@ def main(argv):
         for i in range(len(codes)):
             rows += realisations(render, codes[i : i + 1], numbers, box, bar)
     path = outdir / "noise_realisations.png"
-    shown = min(SHOWN, len(numbers))
-    heads = ["image", *(f"noise {i}" for i in range(shown)), f"deviation x{BRIGHTNESS}"]
+    shown, brightness = min(SHOWN, len(numbers)), flags.FLAGS.brightness
+    heads = [
+        "image",
+        *(f"noise {i}" for i in range(shown)),
+        f"deviation x{brightness:g}",
+    ]
     pictures.write(path, np.stack(rows), len(heads), heads, codes.names)
     own = codes.noise or render.fixed_noise
     columns = [render(codes.ws, noise.only(own, taken)) for taken in ranges]
@@ -88,7 +91,9 @@ def realisations(render, codes, numbers, box, bar):
         size = max(1, height // 4), max(1, width // 4)
         top, left = noise.liveliest_box(deviation, *size)
         box = left, top, left + size[1], top + size[0]
-    bright = np.clip(np.rint(deviation * BRIGHTNESS), 0, 255).astype(np.uint8)
+    bright = np.clip(np.rint(deviation * flags.FLAGS.brightness), 0, 255).astype(
+        np.uint8
+    )
     bright = np.repeat(bright[..., np.newaxis], channels, axis=2)
     return [own, *(zoomed(x, box, height, width) for x in others), bright]
 
@@ -128,6 +133,9 @@ if __name__ == "__main__":
     code_flags.define_truncation()
     flags.DEFINE_integer("realisations", 100, "How many the deviation is of.", 2)
     flags.DEFINE_integer("noise_seed", 0, "Seed of the realisations.", 0)
+    flags.DEFINE_float(
+        "brightness", 4, "Of the deviation's picture; 4 is the published one.", 0
+    )
     flags.DEFINE_list("crop", [], "Part that is shown large: left,top,right,bottom.")
     flags.DEFINE_multi_string(
         "layers",

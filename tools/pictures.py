@@ -40,7 +40,7 @@ def open_model():
 def define_layout():
     """Flags --scale and --captions, which `write` obeys."""
     define_scale()
-    flags.DEFINE_bool("captions", True, "Words around pictures of several images.")
+    flags.DEFINE_bool("captions", True, "Lines between images, and words around them.")
 
 
 def define_scale():
@@ -111,10 +111,11 @@ def write(path, images, columns, heads=None, sides=None):
 
     if images.dtype != np.uint8:
         images = sampling.to_uint8(images)
-    picture = sampling.grid(enlarged(images), columns)
+    images = enlarged(images)
     if flags.FLAGS.captions:
-        rows = -(-len(images) // columns)
-        picture = captions.captioned(picture, columns, rows, heads, sides)
+        picture = captions.captioned(images, columns, heads, sides)
+    else:
+        picture = sampling.grid(images, columns)
     with cli.one_sentence(OSError):
         sampling.write_png(path, picture)
     print(path, flush=True)
