@@ -49,10 +49,10 @@ def main(argv):
         for batch in batches:
             shape = [batch, height, width, config.data.channels]
             targets = rng.uniform(rng.seed(0, "targets"), shape, -1).numpy()
-            step, alone = projections.speeds(
+            step, alone, part = projections.speeds(
                 projector(generator, see, targets), _PAIRS.value
             )
-            row = f"{step:.3f}", f"{alone:.3f}", f"{step / alone:.2f}"
+            row = f"{step:.3f}", f"{alone:.3f}", f"{part:.2f}"
             print(ROW.format(distance, batch, *row), flush=True)
 
 

@@ -125,11 +125,12 @@ class Runner:
         projector = self._projecting.projector
         if projector is None:
             return  # everything had been done before
-        step, alone = speeds(projector, min(PAIRS, projector.options.steps // 10))
+        pairs = min(PAIRS, projector.options.steps // 10)
+        step, alone, part = speeds(projector, pairs)
         batch = projector.w.shape[0]
         print(
             f"{step:.2f} steps/s of {batch} targets; the networks' forward and "
-            f"backward alone {alone:.2f}: {step / alone:.2f} of it"
+            f"backward alone {alone:.2f}: {part:.2f} of it"
         )
 
     def _tell(self, batch, what, done, total):
@@ -163,9 +164,10 @@ class Runner:
 
 
 def speeds(projector, pairs):
-    """(steps a second, those of the networks alone), medians of pairs that take turns.
+    """(steps a second, those of the networks alone, the first's part of the second).
 
-    The second is the floor of a step: see `Projector.networks_alone`.
+    Medians of pairs that take turns. The second is the floor of a step: see
+    `Projector.networks_alone`.
     """
     seconds = []
     for _ in range(1 + max(1, pairs)):
@@ -175,7 +177,8 @@ def speeds(projector, pairs):
             _wait(work())
             pair.append(time.perf_counter() - start)
         seconds.append(pair)
-    return 1 / np.median(seconds[1:], axis=0)  # the first ones trace
+    step, alone = np.transpose(seconds[1:])  # the first ones trace
+    return 1 / np.median(step), 1 / np.median(alone), np.median(alone / step)
 
 
 def _wait(tensors):
