@@ -30,6 +30,7 @@ def distances(path, generated, real, threshold):
     for values, name in ((generated, "generated"), (real, "real")):
         axes.hist(values, bins=bins, alpha=0.6, label=f"{name}, {len(values)}")
     axes.axvline(threshold, color="black", linestyle="--", label="threshold")
+    axes.locator_params(axis="x", nbins=6)  # small numbers have long labels
     axes.set(xlabel="distance after projection", ylabel="images")
     axes.legend()
     _save(figure, path)

@@ -56,7 +56,8 @@ def main(argv):
     write_arrays(outdir / "lengths.npz", arrays, result)
     draw(outdir / "histogram.png", lengths, result)
     for name, rows in zip(("lowest", "highest"), tenths(lengths, columns**2)):
-        write_images(outdir / f"{name}.png", images(stream, arrays, rows), columns)
+        shown = images(stream, arrays, rows)
+        pictures.write(outdir / f"{name}.png", shown, min(columns, len(shown)))
     print(table(lengths, result))
     print(json.dumps(result))
 
@@ -67,13 +68,6 @@ def write_arrays(path, arrays, result):
     content = io.BytesIO()
     np.savez(content, **arrays, circumstances=np.array(json.dumps(result)))
     sampling.write_atomically(path, content.getvalue())
-
-
-def write_images(path, shown, columns):
-    from tfstylegan import sampling
-
-    shown = pictures.enlarged(sampling.to_uint8(shown))
-    sampling.write_png(path, sampling.grid(shown, min(columns, len(shown))))
 
 
 def tenths(lengths, most):
@@ -132,7 +126,7 @@ if __name__ == "__main__":
         "network and 50,000 images, discriminator_ppl2_wend_1k the model's own D.",
     )
     flags.DEFINE_integer("columns", 8, "Columns, and at most rows, of galleries.", 1)
-    pictures.define_scale()
+    pictures.define_layout()
     flags.DEFINE_float("truncation_psi", 1.0, "Truncation of the images.")
     evaluate.define_subject()
     cli.run(main)
