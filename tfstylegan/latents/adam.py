@@ -27,7 +27,7 @@ class Adam:
             ]
             for name in ("first", "second")
         )
-        self.steps_done = keras.Variable(0, dtype="int32", name="steps_done")
+        self.steps_done = keras.Variable(0, dtype="int64", name="steps_done")
 
     @property
     def variables(self):

@@ -128,7 +128,7 @@ class Projector:
 
     def _take_step(self):
         o = self.options
-        step = self.optimizer.steps_done.value
+        step = tf.cast(self.optimizer.steps_done.value, tf.int32)
         t = tf.cast(step, tf.float32) / o.steps
         fading = tf.square(tf.maximum(0.0, 1 - t / o.w_noise_ramp))
         keys = [tf.random.fold_in(key, step) for key in self.w_keys]
