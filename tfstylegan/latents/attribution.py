@@ -53,10 +53,12 @@ def attribute(generated, real):
 def _between(distance, distances):
     """Half way from a distance to the next larger one, so that neither is at the edge.
 
-    Below all of them, as the ROC curve begins, it is minus infinity.
+    Where none at all is best, as the ROC curve begins, it is just below all of them.
     """
+    if not np.isfinite(distance):
+        return float(np.nextafter(distances.min(), -np.inf))
     larger = distances[distances > distance]
-    if not np.isfinite(distance) or not len(larger):
+    if not len(larger):
         return float(distance)
     middle = (distance + larger.min()) / 2
     return float(middle if middle < larger.min() else distance)  # next to each other
