@@ -18,10 +18,13 @@ import time
 from concurrent import futures
 
 import tensorflow as tf
+from google.protobuf import json_format
 
 from tfstylegan.serving import saving
 
-PATH = re.compile(r"/v1/models/(\w+)(?:/(?:versions|labels)/(\w+))?:predict")
+PATH = re.compile(
+    r"/v1/models/(\w+)(?:/(?:versions|labels)/(\w+))?(:predict|/metadata)"
+)
 
 
 class Bad(Exception):
@@ -61,6 +64,12 @@ class Model:
         except tf.errors.InvalidArgumentError as error:
             raise Bad(error.message) from error
         return dict(zip(sorted(kind.outputs), values, strict=True))
+
+    def metadata(self, name):
+        """{signature: SignatureDef} of all of them."""
+        if name != self.name:
+            raise Bad(f"Servable not found for request: Latest({name})")
+        return self.signatures
 
     def turns_away(self):
         self.busy -= 1
@@ -122,28 +131,45 @@ def rest(model, garbage=None):
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer(lambda: {"outputs": self.predicted(body)})
+
+        def do_GET(self):
+            self.answer(self.metadata)
+
+        def answer(self, work):
             if garbage is not None:
                 return self.send(200, garbage)
             if model.turns_away():
                 return self.send(503, b'{"error": "overloaded"}')
             try:
-                outputs = self.predicted(body)
+                found = work()
             except Bad as error:
                 return self.send(400, json.dumps({"error": str(error)}).encode())
-            return self.send(200, json.dumps({"outputs": outputs}).encode())
+            return self.send(200, json.dumps(found).encode())
+
+        def name(self, what):
+            found = PATH.fullmatch(self.path)
+            if not found or found[3] != what:
+                raise Bad(f"Malformed request: {self.command} {self.path}")
+            return found[1]
+
+        def metadata(self):
+            found = {
+                name: json_format.MessageToDict(x, preserving_proto_field_name=True)
+                for name, x in model.metadata(self.name("/metadata")).items()
+            }
+            return {"metadata": {"signature_def": {"signature_def": found}}}
 
         def predicted(self, body):
-            found = PATH.fullmatch(self.path)
-            if not found:
-                raise Bad(f"Malformed request: POST {self.path}")
+            name = self.name(":predict")
             try:
                 request = json.loads(body)
             except ValueError as error:
                 raise Bad(f"JSON Parse error: {error}") from error
             signature = request.get("signature_name", "serving_default")
             arrays = model.columns(signature, request["inputs"])
-            ((name, values),) = model.answer(found[1], signature, arrays).items()
-            if name.endswith("_bytes"):
+            ((output, values),) = model.answer(name, signature, arrays).items()
+            if output.endswith("_bytes"):
                 return [{"b64": base64.b64encode(x).decode()} for x in values]
             return values.tolist()
 
@@ -164,7 +190,11 @@ def rest(model, garbage=None):
 def grpc_server(model):
     """Address of a gRPC server with the official PredictionService."""
     import grpc
-    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+    from tensorflow_serving.apis import (
+        get_model_metadata_pb2,
+        predict_pb2,
+        prediction_service_pb2_grpc,
+    )
 
     class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
         def Predict(self, request, context):
@@ -179,6 +209,17 @@ def grpc_server(model):
             response = predict_pb2.PredictResponse()
             for key, value in outputs.items():
                 response.outputs[key].CopyFrom(tf.make_tensor_proto(value))
+            return response
+
+        def GetModelMetadata(self, request, context):
+            try:
+                signatures = model.metadata(request.model_spec.name)
+            except Bad as error:
+                context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+            response = get_model_metadata_pb2.GetModelMetadataResponse()
+            response.metadata["signature_def"].Pack(
+                get_model_metadata_pb2.SignatureDefMap(signature_def=signatures)
+            )
             return response
 
     server = grpc.server(futures.ThreadPoolExecutor(4))

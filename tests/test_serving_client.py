@@ -15,6 +15,7 @@ from exported import ROOT, Exported, networks_of, run
 from tfstylegan import export
 
 sys.path.insert(0, str(ROOT / "tools"))
+import model_servers
 import serving_client
 
 PROTOCOLS = ("rest", "grpc")
@@ -50,7 +51,7 @@ def server(request, model):
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
-    monkeypatch.setattr(serving_client, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(model_servers, "FIRST_WAIT", 0.01)
 
 
 def inputs_of(count, **others):
@@ -67,8 +68,8 @@ def inputs_of(count, **others):
 
 
 def ask(server, inputs, *, model="stylegan", timeout=30.0, retries=0):
-    client = serving_client.client(server, model, None)
-    return serving_client.patiently(client, inputs, timeout, retries)
+    client = model_servers.client(server, model, None)
+    return serving_client.png_files(client, inputs, timeout, retries)
 
 
 def client_command(server, outdir, *options):
@@ -102,7 +103,7 @@ def test_client_asks_a_busy_server_again(server, model):
     model.busy = 2
     assert len(ask(server, inputs_of(1), retries=2)) == 1
     model.busy = 2
-    with pytest.raises(serving_client.Unreachable, match="overloaded"):
+    with pytest.raises(model_servers.Unreachable, match="overloaded"):
         ask(server, inputs_of(1), retries=1)
 
 
@@ -116,21 +117,41 @@ def test_client_asks_a_busy_server_again(server, model):
     ],
 )
 def test_client_tells_why_it_was_refused(server, model, others, message):
-    with pytest.raises(serving_client.Refused, match=message) as error:
+    with pytest.raises(model_servers.Refused, match=message) as error:
         ask(server, inputs_of(2) | others, retries=3)
     assert error.value.code == 3
     assert len(model.requests) == 1  # asking again would not help
 
 
+def test_client_reads_the_shapes_of_signatures(server, exported):
+    shapes = model_servers.client(server, "stylegan", None).shapes(30.0)
+    mapping, synthesis = exported.generator.mapping, exported.generator.synthesis
+    assert shapes["mapping"]["z"] == [-1, mapping.z_dim]
+    assert shapes["mapping"]["ws"] == [-1, mapping.num_ws, mapping.w_dim]
+    assert shapes["serving_default"]["labels"] == [-1, 3]
+    assert shapes["serving_default"]["images"] == [-1, *synthesis.sizes[-1], 3]
+
+
+def test_client_gets_the_arrays_of_any_signature(server, exported):
+    z = exported.inputs(2)["z"]
+    labels = np.eye(3, dtype=np.float32)[[0, 2]]
+    client = model_servers.client(server, "stylegan", None)
+    ws = client.predict("mapping", {"z": z, "labels": labels}, 30.0)
+    expected = exported.ask("mapping", z=z, labels=labels)
+    np.testing.assert_allclose(ws, expected, rtol=1e-6)
+    images = client.predict("synthesis", {"ws": np.float32(ws)}, 30.0)
+    assert np.array_equal(images, exported.ask("synthesis", ws=expected))
+
+
 def test_client_of_another_model_is_refused(server):
-    with pytest.raises(serving_client.Refused, match="not found"):
+    with pytest.raises(model_servers.Refused, match="not found"):
         ask(server, inputs_of(1), model="other")
 
 
 def test_client_waits_no_longer_than_it_is_told(server, model):
     ask(server, inputs_of(1))
     model.delay = 3
-    with pytest.raises(serving_client.TooSlow, match="no answer within 0.3 s") as error:
+    with pytest.raises(model_servers.TooSlow, match="no answer within 0.3 s") as error:
         ask(server, inputs_of(1), timeout=0.3)
     assert error.value.code == 5
 
@@ -158,10 +179,19 @@ def test_client_of_a_server_that_is_gone(protocol, tmp_path):
 def test_client_of_a_server_that_talks_nonsense(garbage, model):
     with (
         model_server.rest(model, garbage) as server,
-        pytest.raises(serving_client.Failure, match="the answer") as error,
+        pytest.raises(model_servers.Failure, match="the answer") as error,
     ):
         ask(server, inputs_of(1), retries=2)
     assert error.value.code == 6
+
+
+@pytest.mark.parametrize("garbage", [b"<html>", b"[1]", b'{"metadata": {}}'])
+def test_client_of_shapes_that_are_nonsense(garbage, model):
+    with (
+        model_server.rest(model, garbage) as server,
+        pytest.raises(model_servers.Failure, match="not what was asked for"),
+    ):
+        model_servers.client(server, "stylegan", None).shapes(30.0)
 
 
 def test_client_request_of_a_bad_body_is_refused_by_the_server(model):
