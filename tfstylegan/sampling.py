@@ -112,14 +112,22 @@ def to_uint8(images):
     return pipeline.to_uint8(tf.convert_to_tensor(images)).numpy()
 
 
-def write_png(path, image):
-    """Writes one uint8 image [H, W, 1, 3 or 4], whole or not at all."""
+def png(image, compress_level=6):
+    """PNG file of a uint8 image [H, W, C]: of its first 3 or 1, where C is no 1, 3, 4.
+
+    compress_level: 0 (large) to 9 (slow).
+    """
     if image.shape[-1] not in (1, 3, 4):
         image = image[..., :3] if image.shape[-1] > 4 else image[..., :1]
     picture = PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    write_atomically(path, buffer.getvalue())
+    picture.save(buffer, format="PNG", compress_level=compress_level)
+    return buffer.getvalue()
+
+
+def write_png(path, image):
+    """Writes `png` of one image, whole or not at all."""
+    write_atomically(path, png(image))
 
 
 def write_atomically(path, content):

@@ -23,8 +23,7 @@ def define():
     flags.DEFINE_enum(
         "noise", "optimise", ["optimise", "const"], "Noise maps; const: the model's."
     )
-    flags.DEFINE_enum("distance", "auto", DISTANCES, "What is made small.")
-    pictures.define_detectors()
+    define_distance()
     flags.DEFINE_integer("steps", 1000, "Steps of each projection.", 1)
     flags.DEFINE_integer(
         "candidates",
@@ -37,6 +36,12 @@ def define():
     )
     flags.DEFINE_integer("save_steps", 100, "Steps between saved states.", 1)
     flags.DEFINE_integer("projection_seed", 0, "Seed of all noise.", 0)
+
+
+def define_distance():
+    """Flag --distance, and those of the files that it may need."""
+    flags.DEFINE_enum("distance", "auto", DISTANCES, "What projections make small.")
+    pictures.define_detectors()
 
 
 def options():
