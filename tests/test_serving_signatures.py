@@ -151,6 +151,7 @@ def test_signature_discriminate_gives_logits(plain):
 def test_signature_generate_png_is_there_where_png_can_be(channels):
     generator = networks_of(channels=channels).G_ema
     options = {"truncation_psi": 1, "truncation_cutoff": -1, "max_batch": 1}
+    options["images_of"] = generator.synthesis
     made = signatures.GeneratorSignatures(generator, generator.synthesis, **options)
     calls = made.calls()
     names = [call.__name__ for call, _ in calls]

@@ -94,7 +94,7 @@ def _signatures(networks, dtype, fold, discriminator, max_batch):
     import tensorflow as tf
 
     from tfstylegan import config as config_lib
-    from tfstylegan.networks import inference_blocks
+    from tfstylegan.networks import inference_blocks, inference_samples
     from tfstylegan.serving import signatures
 
     generator = networks.G_ema
@@ -112,6 +112,7 @@ def _signatures(networks, dtype, fold, discriminator, max_batch):
         signatures.GeneratorSignatures(
             generator,
             synthesis,
+            images_of=inference_samples.one_by_one(synthesis),
             truncation_psi=psi,
             truncation_cutoff=-1 if cutoff is None else min(cutoff, synthesis.num_ws),
             max_batch=max_batch,

@@ -142,16 +142,44 @@ class FoldedConv(_Folded):
             largest = tf.reduce_max(tf.abs(style), axis=1, keepdims=True)
             style /= tf.maximum(largest, modulated_conv.EPSILON)
         norm = tf.matmul(tf.square(style), self.power) + modulated_conv.EPSILON
+        factor = self.gain * tf.math.rsqrt(norm)  # [N, F]
         x = tf.cast(x, self.compute_dtype)
+        if noise is not None:
+            noise = self.gain * self.noise.strength * noise  # [N or 1, H', W', 1]
+        if x.shape[0] == 1:
+            return self._of_one(x, style[0], factor[0], noise)
         x = x * _maps(style, x.dtype)  # [N, H, W, C]
         x = self._convolved(x, tf.cast(self.folded_kernel, x.dtype))  # [N, H', W', F]
-        x = x * _maps(self.gain * tf.math.rsqrt(norm), x.dtype)
+        x = x * _maps(factor, x.dtype)
         shift = tf.cast(self.gain * self.bias, x.dtype)  # [F]
         if noise is not None:
-            noise = tf.cast(self.gain * self.noise.strength * noise, x.dtype)
-            shift += noise  # [N or 1, H', W', F]
+            shift += tf.cast(noise, x.dtype)  # [N or 1, H', W', F]
         x = tf.nn.leaky_relu(x + shift, _SLOPE)
         return self._clamped(x)
+
+    def _of_one(self, x, style, factor, noise):
+        """`call` of one image, whose kernel holds style [C] and factor [F].
+
+        Without `up`, TensorFlow computes bias, noise of the features' shape and
+        activation, in this order, with the convolution. After the filter of `up` the
+        same three operations would make its remapper (2.21) fail, for all of the graph.
+        """
+        before, after = style[:, tf.newaxis], factor  # [C, 1], [F]
+        if self.up:
+            before, after = factor[:, tf.newaxis], style
+        kernel = self.folded_kernel * before * after
+        # In loops TensorFlow does not know shapes of variables, and joins nothing.
+        kernel = tf.ensure_shape(kernel, self.folded_kernel.shape)
+        x = self._convolved(x, tf.cast(kernel, x.dtype))  # [1, H', W', F]
+        bias = tf.cast(self.gain * self.bias, x.dtype)  # [F]
+        noise = None if noise is None else tf.cast(noise, x.dtype)  # [1, H', W', 1]
+        if self.up:
+            x += bias if noise is None else bias + noise
+        else:
+            x = tf.nn.bias_add(x, bias)
+            if noise is not None:
+                x += tf.broadcast_to(noise, tf.shape(x))
+        return self._clamped(tf.nn.leaky_relu(x, _SLOPE))
 
     def _convolved(self, x, kernel):
         if not self.up:

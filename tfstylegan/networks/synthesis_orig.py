@@ -17,8 +17,11 @@ class OrigSynthesis(synthesis_trunk.SynthesisTrunk):
         super().build(input_shape)
         self.to_rgb.build(self.shape(self.doublings), (None, self.w_dim))
 
-    def compose(self, ws, noise):
-        x = self.first_level(ws, noise)
-        for level in range(1, self.doublings + 1):
-            x = self.next_level(level, x, ws, noise)
+    def begin(self, ws, noise):
+        return self.first_level(ws, noise)
+
+    def step(self, level, x, ws, noise):
+        return self.next_level(level, x, ws, noise)
+
+    def finish(self, x, ws):
         return self.to_rgb(x, ws[:, self.num_ws - 1])  # [N, H, W, channels]

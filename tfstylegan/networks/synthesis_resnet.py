@@ -38,9 +38,12 @@ class ResnetSynthesis(synthesis_trunk.SynthesisTrunk):
             skip.build(self.shape(level))
         self.to_rgb.build(self.shape(self.doublings), (None, self.w_dim))
 
-    def compose(self, ws, noise):
-        x = self.first_level(ws, noise)
-        for level in range(1, self.doublings + 1):
-            shortcut = self.skips[level - 1](x)  # [N, h, w, C]
-            x = self.next_level(level, x, ws, noise) + shortcut
+    def begin(self, ws, noise):
+        return self.first_level(ws, noise)
+
+    def step(self, level, x, ws, noise):
+        shortcut = self.skips[level - 1](x)  # [N, h, w, C]
+        return self.next_level(level, x, ws, noise) + shortcut
+
+    def finish(self, x, ws):
         return self.to_rgb(x, ws[:, self.num_ws - 1])  # [N, H, W, channels]

@@ -23,30 +23,34 @@ class SkipSynthesis(synthesis_trunk.SynthesisTrunk):
         for level, layer in enumerate(self.to_rgb):
             layer.build(self.shape(level), (None, self.w_dim))
 
-    def compose(self, ws, noise):
-        y, *others = self._images(ws, noise)
-        for image in others:
-            y = self.upsample(y, self.taps)  # [N, h, w, channels]
-            y = y + image
-        return y
+    def begin(self, ws, noise):
+        """Features, and the image, of the base grid."""
+        x = self.first_level(ws, noise)
+        return x, self.to_rgb[0](x, ws[:, 1])
+
+    def step(self, level, state, ws, noise):
+        x, y = state
+        y = self.upsample(y, self.taps)  # [N, h, w, channels]
+        x, image = self._level(level, x, ws, noise)
+        return x, y + tf.cast(image, y.dtype)
+
+    def finish(self, state, ws):
+        return state[1]
 
     def contributions(self, ws, noise):
         """What each level adds to the images, [N, H, W, channels]: they add up to them.
 
         `noise` is that of a call, a list.
         """
-        found = []
-        for y in self._images(ws, noise):
-            found = [resample.upsample_2d(x, self.taps) for x in found]
-            found.append(y)
+        x, image = self.begin(ws, noise)
+        found = [image]
+        for level in range(1, self.doublings + 1):
+            found = [resample.upsample_2d(y, self.taps) for y in found]
+            x, image = self._level(level, x, ws, noise)
+            found.append(tf.cast(image, found[0].dtype))
         return found
 
-    def _images(self, ws, noise):
-        """The image of each level, [N, h, w, channels], the coarsest first."""
-        x = self.first_level(ws, noise)
-        images = [self.to_rgb[0](x, ws[:, 1])]
-        for level in range(1, self.doublings + 1):
-            x = self.next_level(level, x, ws, noise)  # [N, h, w, C]
-            image = self.to_rgb[level](x, ws[:, 2 * level + 1])
-            images.append(tf.cast(image, images[0].dtype))
-        return images
+    def _level(self, level, x, ws, noise):
+        """Features [N, h, w, C] of a level, and its own image [N, h, w, channels]."""
+        x = self.next_level(level, x, ws, noise)
+        return x, self.to_rgb[level](x, ws[:, 2 * level + 1])

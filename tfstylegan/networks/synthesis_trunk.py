@@ -19,7 +19,8 @@ NOISE_MODES = ("random", "const", "none")
 
 
 class SynthesisTrunk(keras.layers.Layer):
-    """ws [N, L, D] -> images [N, H, W, channels]; subclasses say how (`compose`).
+    """ws [N, L, D] -> images [N, H, W, channels]; subclasses say how:
+    `compose`, or the steps that it consists of: `begin`, `step` and `finish`.
 
     The image is `base_grid` doubled `doublings` times; L = 2 (doublings + 1).
     `noise_mode`: "random" draws fresh noise of `seed` (int32 [2], by default a new one
@@ -197,6 +198,13 @@ class SynthesisTrunk(keras.layers.Layer):
         for pair in zip(self.up_convs, self.convs[1:], strict=True):
             layers += pair
         return layers
+
+    def compose(self, ws, noise):
+        """Images [N, H, W, channels], a level after the other."""
+        state = self.begin(ws, noise)
+        for level in range(1, self.doublings + 1):
+            state = self.step(level, state, ws, noise)
+        return self.finish(state, ws)
 
     def first_level(self, ws, noise):
         """Features of the base grid, [N, h, w, C]."""

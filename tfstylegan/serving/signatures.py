@@ -32,17 +32,26 @@ class GeneratorSignatures:
     Args:
       generator: the `Generator`.
       synthesis: its synthesis network, or one that gives the same.
+      images_of: (ws, noise=maps) -> its images: itself, or a faster way.
       truncation_psi, truncation_cutoff: defaults; a cutoff of -1 is all layers.
       max_batch: most images of a request.
     """
 
     def __init__(
-        self, generator, synthesis, *, truncation_psi, truncation_cutoff, max_batch
+        self,
+        generator,
+        synthesis,
+        *,
+        images_of,
+        truncation_psi,
+        truncation_cutoff,
+        max_batch,
     ):
         self.w_avg = generator.w_avg
         self.max_batch = max_batch
         self.w_of = generator.mapping
         self.network = synthesis
+        self._images_of = images_of
         # One copy in the graph, however many signatures call them.
         self._w_of = tf.function(generator.mapping, autograph=False)
         self._drawn = tf.function(self._draw, autograph=False)
@@ -171,7 +180,7 @@ class GeneratorSignatures:
         return [tf.where(taken, x, y) for x, y in zip(drawn, fixed)]
 
     def _synthesize(self, ws, noise):
-        return tf.cast(self.network(ws, noise=noise), tf.float32)  # [N, H, W, C]
+        return tf.cast(self._images_of(ws, noise=noise), tf.float32)  # [N, H, W, C]
 
 
 class DiscriminatorSignature:
