@@ -149,7 +149,7 @@ def contents(path):
 def run(command, **options):
     """A process without GPU; (exit code, stdout, stderr)."""
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    env["PYTHONPATH"] = options.pop("pythonpath", "")
+    env |= {"PYTHONPATH": options.pop("pythonpath", ""), **options.pop("variables", {})}
     done = subprocess.run(
         [str(part) for part in command],
         env=env,
@@ -160,9 +160,10 @@ def run(command, **options):
     return done.returncode, done.stdout, done.stderr
 
 
-def run_export(*arguments):
+def run_export(*arguments, **variables):
+    """The command, with these environment variables."""
     command = [sys.executable, "-m", "tfstylegan.export", *arguments]
-    return run(command, cwd=ROOT, pythonpath=str(ROOT))
+    return run(command, cwd=ROOT, pythonpath=str(ROOT), variables=variables)
 
 
 def build_runner(folder):

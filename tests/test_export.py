@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import DATA
 from exported import (
     CASES,
     ROOT,
@@ -28,7 +29,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfstylegan import config as config_lib
 from tfstylegan import export, ops
-from tfstylegan.networks import storage
+from tfstylegan.interop import nvidia
+from tfstylegan.networks import build, storage
 from tfstylegan.serving import card, saving, warmup
 
 EMPTY_MODEL = saved_model_pb2.SavedModel()
@@ -288,6 +290,41 @@ def test_export_command_makes_what_loads_without_this_package(tmp_path):
     assert code == 0, err
     images = np.load(tmp_path / "images.npy")
     assert_same_images(images, exported.keras(given, truncation_psi=0.8))
+
+
+def untrained(preset):
+    config = config_lib.preset(preset).validate()
+    generator = build.build_generator(config)
+    return storage.Networks(G=None, D=None, G_ema=generator, config=config)
+
+
+def imported(name):
+    networks, _ = nvidia.import_checkpoint(DATA / "pickles" / f"{name}.pkl", ["G_ema"])
+    return networks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (untrained, "digits32"),
+        (untrained, "stylegan1_digits32"),
+        *((imported, path.stem) for path in sorted(DATA.glob("pickles/*.pkl"))),
+    ],
+)
+def test_export_of_two_processes_has_the_same_bytes(make, name, tmp_path):
+    """Of processes whose sets and dicts of strings have other orders."""
+    storage.save_networks(tmp_path / "model", make(name))
+    found = []
+    for seed in "12":
+        flags = f"--model={tmp_path}/model", f"--outdir={tmp_path}/out"
+        code, _, err = run_export(*flags, PYTHONHASHSEED=seed)
+        assert code == 0, err
+        found.append(contents(tmp_path / "out" / seed))
+    first, second = found
+    assert set(first) == set(second) and len(first) == 5
+    for file, content in first.items():
+        assert second[file] == content, file
 
 
 # Killed
