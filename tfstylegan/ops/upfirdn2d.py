@@ -115,10 +115,13 @@ def _reference_forward(x, taps, size, up, down, pad0):
         return tf.zeros([_dim(x, 0), *size, channels], dtype)
     if dtype in (tf.bfloat16, tf.float16):
         x = tf.cast(x, tf.float32)  # sums of small types are kept in float32
-    if up != (1, 1):
+    if up != (1, 1):  # zeros behind each pixel, then behind each row
         n, h, w = _dim(x, 0), _dim(x, 1), _dim(x, 2)
-        x = tf.reshape(x, [n, h, 1, w, 1, channels])
-        x = tf.pad(x, [[0, 0], [0, 0], [0, up[0] - 1], [0, 0], [0, up[1] - 1], [0, 0]])
+        row = w * up[1] * channels
+        # Padded at the end of few axes, which converters to other formats know.
+        x = tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, (up[1] - 1) * channels]])
+        x = tf.reshape(x, [n, h, row])
+        x = tf.pad(x, [[0, 0], [0, 0], [0, (up[0] - 1) * row]])
         x = tf.reshape(x, [n, h * up[0], w * up[1], channels])
     pads, begin, span = [], [], []
     for axis in range(2):
