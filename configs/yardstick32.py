@@ -4,8 +4,8 @@ What:     config F's structure (skip generator, resnet discriminator), narrowed;
           timing only, trained to no published number.
 Command:  python tools/bench_training.py --config=configs/yardstick32.py
 Cost:     some 2 minutes on 2 cores.
-Expected: about 110 images/s on 2 cores that multiply matrices at 430 GFLOP/s, which
-          is 0.26 images/s per GFLOP/s.
+Expected: about 0.30 images/s per GFLOP/s of a float32 matrix product: some 75
+          images/s on 2 cores that make 250.
 """
 
 from tfstylegan import config as config_lib
