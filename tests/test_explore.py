@@ -22,6 +22,7 @@ from tfstylegan.latents import directions, finding, perceptual, rendering
 from tfstylegan.networks import storage
 
 sys.path.insert(0, str(ROOT / "tools"))
+import explore
 import model_servers
 from explorer import (
     controls,
@@ -347,6 +348,19 @@ def test_figures_hold_their_pictures_and_escape_words():
         "data:image/png;base64," in text and "&lt;b&gt;" in text and "<b>" not in text
     )
     assert "<i>" not in figures.sentence("<i>") + figures.empty("<i>")
+
+
+def test_explore_opens_what_its_flags_say(networks, tmp_path, monkeypatch):
+    storage.save_networks(tmp_path, networks)
+    told = {"model": str(tmp_path), "distance": "pixels", "directions": None}
+    told |= {"method": "pca", "count": 2, "samples": 50, "upload_mib": 3}
+    told |= {"max_steps": 7, "max_seconds": 60.0}
+    values = types.SimpleNamespace(**told)
+    monkeypatch.setattr(explore, "flags", types.SimpleNamespace(FLAGS=values))
+    opened = explore.open_studio()
+    assert len(opened.directions.names) == 2
+    assert opened.projection.max_steps == 7
+    assert opened.projection.perceptual.manifest == perceptual.pixels().manifest
 
 
 def test_explore_without_gradio_says_what_to_install(tmp_path):

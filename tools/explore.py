@@ -89,7 +89,7 @@ def open_studio():
     if "projection" not in model.missing:
         projection = projecting.Projection(
             model.generator,
-            projections.perceptual(model.networks),
+            projections.perceptual(model.networks, flags.FLAGS.distance),
             max_steps=flags.FLAGS.max_steps,
             max_seconds=flags.FLAGS.max_seconds,
         )
