@@ -1,6 +1,6 @@
 """Variants of one configuration, trained with several seeds: who is better, by a table.
 
-    python tools/compare_runs.py --config=configs/digits32_ada.py --outdir=runs/ada
+    python tools/compare_runs.py --config=configs/digits16_ada.py --outdir=runs/ada
         --variants="none:augment.mode=none;adaptive:augment.mode=adaptive"
         --metrics=classifier_fid1k [--seeds=0,1,2] [--kimg=100] [--jobs=2] [--rounds=0]
 
