@@ -36,11 +36,11 @@ CASES = {
 }
 
 
-def config_of(*, base_grid=(4, 4), channels=3, **generator):
+def config_of(*, resolution=16, base_grid=(4, 4), channels=3, fmap_max=16, **generator):
     """Configuration of small networks."""
     config = config_lib.Config()
     config.data = dataclasses.replace(
-        config.data, resolution=16, base_grid=base_grid, channels=channels
+        config.data, resolution=resolution, base_grid=base_grid, channels=channels
     )
     config.generator = dataclasses.replace(
         config.generator,
@@ -48,8 +48,8 @@ def config_of(*, base_grid=(4, 4), channels=3, **generator):
         z_dim=Z_DIM,
         w_dim=W_DIM,
         mapping_layers=2,
-        fmap_base=64,
-        fmap_max=16,
+        fmap_base=4 * fmap_max,
+        fmap_max=fmap_max,
     )
     config.discriminator = dataclasses.replace(
         config.discriminator, fmap_base=64, fmap_max=16, mapping_layers=1

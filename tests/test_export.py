@@ -91,6 +91,24 @@ def test_export_check_of_operations_sees_compiled_ones(tmp_path):
     assert json.loads((path / card.PATH).read_text())["ops"] == "compiled"
 
 
+def test_export_for_cpus_takes_what_is_for_them_only(tmp_path):
+    """Whatever machine exports; of maps large enough that it pays."""
+    try:
+        ops.library.library()
+    except RuntimeError as reason:
+        pytest.skip(str(reason))
+    networks = networks_of(resolution=32, fmap_max=256)  # 32 maps of 32x32
+    found = {}
+    for name in ("compiled", "compiled_cpu"):
+        path = export.export_saved_model(networks, tmp_path, ops=name)
+        found[name] = ops_of(graph_nodes(path)[1])["TfstyleganConv3x3"]
+        exported = Exported(networks, path)
+        given = exported.inputs(3)
+        images = exported.ask("serving_default", **given)
+        assert_same_images(images, exported.keras(given))
+    assert found["compiled"] == 0 < found["compiled_cpu"]
+
+
 CODE = {"z": ("float32", [-1, Z_DIM]), "seed": ("int64", None)}
 LABELS = {"labels": ("float32", [-1, 2])}
 OPTIONS = {
@@ -457,7 +475,10 @@ def test_export_needs_the_averaged_generator(quick, tmp_path):
     ("options", "message"),
     [
         ({"dtype": "int8"}, "dtype must be one of float32, .*; got 'int8'"),
-        ({"ops": "fast"}, "ops must be one of stock, compiled; got 'fast'"),
+        (
+            {"ops": "fast"},
+            "ops must be one of stock, compiled, compiled_cpu; got 'fast'",
+        ),
         ({"max_batch": 0}, "max_batch must be at least 1, below 2.31; got 0"),
         ({"discriminator": True}, r"networks\.D must be there for .*; got None"),
     ],

@@ -10,11 +10,24 @@ from tfstylegan.networks import inference_blocks, synthesis_skip
 from tfstylegan.ops import resample
 
 
+@pytest.fixture(params=["reference", "compiled"])
+def implementation(request):
+    """What networks are traced and called with, either of them."""
+    if request.param == "compiled":
+        try:
+            ops.library.library()
+        except RuntimeError as reason:
+            pytest.skip(str(reason))
+    with ops.implementation(request.param):
+        yield
+
+
 def ws_of(network, count):
     numbers = np.random.default_rng(2)
     return tf.constant(numbers.normal(size=[count, network.num_ws, W_DIM]), tf.float32)
 
 
+@pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("architecture", ["skip", "resnet", "orig", "growing"])
 @pytest.mark.parametrize(
     "taps", [(1, 3, 3, 1), (1, 1), (1, 2, 1), (1, 4, 6, 5, 2)], ids=str
@@ -52,6 +65,7 @@ def test_images_are_upsampled_as_by_definition(taps, channels):
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
 
 
+@pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_folded_network_in_half_precision_is_as_near(dtype):
     wide = networks_of().G_ema
@@ -65,6 +79,7 @@ def test_folded_network_in_half_precision_is_as_near(dtype):
     assert 0 < theirs and 0 < ours < 1.5 * theirs
 
 
+@pytest.mark.usefixtures("implementation")
 def test_folded_network_stays_within_the_clamp():
     network = networks_of().G_ema.synthesis
     config = {**network.get_config(), "conv_clamp": 0.1}

@@ -6,7 +6,15 @@ import tensorflow as tf
 from exported import W_DIM, networks_of
 from test_inference_blocks import ws_of
 
+from tfstylegan import ops
 from tfstylegan.networks import inference_blocks, inference_samples, synthesis_skip
+
+
+@pytest.fixture(autouse=True)
+def stock():
+    """With TensorFlow's own ops, for which images are made one by one."""
+    with ops.implementation("reference"):
+        yield
 
 
 def folded(**options):
@@ -69,6 +77,20 @@ def test_images_one_by_one_stay_within_the_clamp():
     ws, noise = ws_of(network, 2), network.fixed_noise
     images = inference_samples.OneByOne(network, 1)(ws, noise)
     np.testing.assert_allclose(images, network(ws, noise=noise), atol=3e-6)
+
+
+def test_nothing_adds_a_bias_behind_a_filter():
+    """TensorFlow 2.21 joins a depthwise convolution with BiasAdd, and aborts."""
+    network = folded(architecture="skip")
+    one_by_one = inference_samples.OneByOne(network, 1)
+    graph = tf.function(one_by_one, autograph=False).get_concrete_function(
+        tf.TensorSpec([None, network.num_ws, W_DIM]), [None] * network.num_ws
+    )
+    nodes = [n for f in graph.graph.as_graph_def().library.function for n in f.node_def]
+    types = {node.name: node.op for node in nodes}
+    biased = [types.get(n.input[0].split(":")[0]) for n in nodes if n.op == "BiasAdd"]
+    assert "Conv2D" in biased and "DepthwiseConv2dNative" not in biased
+    assert "DepthwiseConv2dNative" in types.values()
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,6 @@ def test_it_serves_where_it_can_and_nowhere_else():
         assert "TfstyleganConv3x3" not in kinds(*arguments), arguments[0].dtype
     with ops.implementation("reference"):
         assert "TfstyleganConv3x3" not in kinds(x, w)
-    with ops.implementation("compiled", portable=True):
+    with ops.implementation("compiled", target="any"):
         assert "TfstyleganConv3x3" not in kinds(x, w)
     assert "TfstyleganConv3x3" in kinds(x, w)

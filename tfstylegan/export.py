@@ -14,7 +14,7 @@ from absl import flags, logging
 from tfstylegan import cli
 
 DTYPES = ("float32", "bfloat16", "float16")
-OPS = ("stock", "compiled")
+OPS = ("stock", "compiled", "compiled_cpu")
 LICENSE = (
     "not stated: the weights carry the licence of whoever trained them, and what the "
     "licence of their training data asks for"
@@ -45,7 +45,8 @@ def export_saved_model(
       dtype: "float32", or the type in which the levels compute that
         `config.precision.num_fp16_res` names.
       ops: "compiled" takes the compiled ops where they are faster: for servers that
-        have them linked in.
+        have them linked in. "compiled_cpu" takes those too that are for CPUs with
+        AVX-512 only.
       discriminator: whether D is there too, in float32.
       max_batch: most images of a request.
       license_note, metrics: what the model card says of the licence, and the results
@@ -64,11 +65,9 @@ def export_saved_model(
     from tfstylegan.serving import card, inputs, saving, warmup
 
     implementation = "reference" if ops == "stock" else "compiled"
-    with ops_lib.implementation(implementation, portable=True):
-        fold = ops == "stock"  # what the compiled ops join, folded layers have split
-        module, signatures = _signatures(
-            networks, dtype, fold, discriminator, max_batch
-        )
+    target = "cpu" if ops == "compiled_cpu" else "any"
+    with ops_lib.implementation(implementation, target=target):
+        module, signatures = _signatures(networks, dtype, ops, discriminator, max_batch)
         calls = [pair for made in signatures for pair in made.calls()]
         functions = {call.__name__: inputs.function(call, x) for call, x in calls}
 
@@ -89,7 +88,7 @@ def export_saved_model(
         return saving.publish(outdir, write)
 
 
-def _signatures(networks, dtype, fold, discriminator, max_batch):
+def _signatures(networks, dtype, ops, discriminator, max_batch):
     """(module that owns the weights, what makes the signatures)."""
     import tensorflow as tf
 
@@ -104,15 +103,16 @@ def _signatures(networks, dtype, fold, discriminator, max_batch):
         # Without a limit float16 would overflow.
         clamp = config_lib.CONV_CLAMP if dtype == "float16" else None
         generator = generator.in_dtype(dtype, conv_clamp=clamp)
-    synthesis = generator.synthesis
-    if fold:
-        synthesis = inference_blocks.fold(synthesis)
+    synthesis = inference_blocks.fold(generator.synthesis)
+    images_of = synthesis
+    if ops == "stock":  # for what TensorFlow joins, and the compiled ops join anyway
+        images_of = inference_samples.one_by_one(synthesis)
     psi, cutoff = networks.config.generator.truncation()
     made = [
         signatures.GeneratorSignatures(
             generator,
             synthesis,
-            images_of=inference_samples.one_by_one(synthesis),
+            images_of=images_of,
             truncation_psi=psi,
             truncation_cutoff=-1 if cutoff is None else min(cutoff, synthesis.num_ws),
             max_batch=max_batch,
@@ -204,13 +204,14 @@ def _define_flags():
         "float32",
         DTYPES,
         "Type in which the highest resolutions compute "
-        "(config.precision.num_fp16_res); inputs, outputs and weights are the same.",
+        "(config.precision.num_fp16_res); inputs and outputs are the same.",
     )
     flags.DEFINE_enum(
         "ops",
         "stock",
         OPS,
-        "compiled: with the ops of custom_ops/, for servers that have them linked in.",
+        "compiled: with the ops of custom_ops/, for servers that have them linked in; "
+        "compiled_cpu: with those too that are for CPUs with AVX-512 only.",
     )
     flags.DEFINE_bool("discriminator", False, "With the signature discriminate.")
     flags.DEFINE_integer("max_batch", 128, "Most images of a request.", 1)

@@ -4,15 +4,17 @@
         --config.data.resolution=256 --config.generator.fmap_base=8192
     python tools/bench_inference.py --config=configs/yardstick32.py --batches=32,1
 
-A generator of that configuration, untrained, is exported in every `--dtype`,
-and the signature `serving_default` is called with z in batches of each size. In turn
-with it runs "keras": the network as it is trained, with the ops that it takes by
-default. Figures are medians over the rounds: images/s; the same per GFLOP/s of a
-float32 matrix product measured in the same round, which compares machines of unlike
-speed; seconds of processors an image, which tells more where others work on the
-machine.
+A generator of that configuration, untrained, is exported in every `--dtype` with every
+choice of `--ops`, and the signature `serving_default` is called with z in batches of
+each size. In turn with it runs "keras": the network as it is trained, with the ops that
+it takes by default. Figures are medians over the rounds, in each of which everything
+runs: images/s; the same per GFLOP/s of a float32 matrix product measured in the same
+round, which compares machines of unlike speed; seconds of processors an image, which
+tells more where others work on the machine; the speed as a multiple of keras'; and the
+time of an image as a multiple of that in the first of the batches.
 """
 
+import itertools
 import pathlib
 import sys
 import tempfile
@@ -26,7 +28,7 @@ from training_cycles import matmul_gflops
 
 from tfstylegan import cli, export
 
-ROW = "{:<10}{:>6}{:>12}{:>24}{:>20}{:>12}"
+ROW = "{:<22}{:>6}{:>12}{:>22}{:>20}{:>11}{:>18}"
 
 
 def main(argv):
@@ -45,47 +47,47 @@ def main(argv):
     networks = storage.Networks(G=None, D=None, G_ema=generator, config=config)
     callers = {"keras": _of_network(generator)}
     with tempfile.TemporaryDirectory() as folder:
-        for dtype in _DTYPES.value:
-            path = export.export_saved_model(networks, folder, dtype=dtype)
-            callers[dtype] = _of_export(path)
+        for dtype, kind in itertools.product(_DTYPES.value, _OPS.value):
+            path = export.export_saved_model(networks, folder, dtype=dtype, ops=kind)
+            callers[f"{dtype} {kind}"] = _of_export(path)
     name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     print(f"config {name}, keras' ops: {ops.library.describe()}")
     heads = ("images/s", "images/s per GFLOP/s", "processor s/image", "of keras")
-    print(ROW.format("what", "batch", *heads))
-    for batch in batches:
-        figures = measure(callers, generator.mapping.z_dim, batch, _ROUNDS.value)
-        for what, (speed, relative, processor, ratio) in figures.items():
-            row = (
-                f"{speed:.2f}",
-                f"{relative:.4f}",
-                f"{processor:.4f}",
-                f"{ratio:.2f}",
-            )
-            print(ROW.format(what, batch, *row))
+    print(ROW.format("what", "batch", *heads, "of first batch's"))
+    figures = measure(callers, generator.mapping.z_dim, batches, _ROUNDS.value)
+    for (batch, what), (speed, relative, processor, *ratios) in figures.items():
+        row = f"{speed:.2f}", f"{relative:.4f}", f"{processor:.4f}"
+        print(ROW.format(what, batch, *row, *(f"{ratio:.2f}" for ratio in ratios)))
 
 
-def measure(callers, z_dim, batch, rounds):
-    """{name: (images/s, per GFLOP/s, processor seconds an image, speed by "keras")}.
+def measure(callers, z_dim, batches, rounds):
+    """{(batch, name): (images/s, per GFLOP/s, processor seconds an image,
+    speed by "keras", time of an image by that in batches[0])}.
 
-    `callers` {name: function of z [N, Z]} take turns.
+    `callers` {name: function of z [N, Z]} and batches take turns.
     """
     import tensorflow as tf
 
-    z = tf.constant(np.random.default_rng(0).normal(size=[batch, z_dim]), tf.float32)
-    for call in callers.values():
-        call(z)  # traces and warms up
-    found = {name: [] for name in callers}
+    numbers = np.random.default_rng(0)
+    codes = {
+        n: tf.constant(numbers.normal(size=[n, z_dim]), "float32") for n in batches
+    }
+    found = {key: [] for key in itertools.product(batches, callers)}
+    for batch, name in found:
+        callers[name](codes[batch])  # traces and warms up
     for _ in range(rounds):
         gflops, seconds = matmul_gflops(), {}
-        for name, call in callers.items():
+        for batch, name in found:
             wall, processor = time.perf_counter(), time.process_time()
-            call(z).numpy()
-            seconds[name] = time.perf_counter() - wall
+            callers[name](codes[batch]).numpy()
+            seconds[batch, name] = (time.perf_counter() - wall) / batch
             processor = (time.process_time() - processor) / batch
-            speed = batch / seconds[name]
-            ratio = seconds["keras"] / seconds[name]
-            found[name].append((speed, speed / gflops, processor, ratio))
-    return {name: np.median(rows, axis=0) for name, rows in found.items()}
+            image = seconds[batch, name]
+            of_keras = seconds[batch, "keras"] / image
+            of_first = image / seconds[batches[0], name]
+            row = 1 / image, 1 / image / gflops, processor, of_keras, of_first
+            found[batch, name].append(row)
+    return {key: np.median(rows, axis=0) for key, rows in found.items()}
 
 
 def _of_network(generator):
@@ -129,6 +131,9 @@ if __name__ == "__main__":
     _BATCHES = flags.DEFINE_list("batches", ["8", "1"], "Images a request.")
     _DTYPES = flags.DEFINE_multi_enum(
         "dtype", ["float32", "bfloat16"], export.DTYPES, "Types of exports, repeated."
+    )
+    _OPS = flags.DEFINE_multi_enum(
+        "ops", ["stock"], export.OPS, "Ops of exports, repeated."
     )
     _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds of the clock.", 1)
     cli.run(main)

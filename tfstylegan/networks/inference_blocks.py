@@ -2,7 +2,8 @@
 
 For networks that are only looked at: what depends on weights alone is computed once,
 when a network is folded, and every map of features is read and written as seldom as
-stock operations allow. With demodulation d and activation gain g > 0
+possible. What follows a convolution is one compiled op, where that is in use. Of
+TensorFlow's own, with demodulation d and activation gain g > 0
 
     g lrelu(d y + s noise + b) = lrelu((g d) y + (g s noise + g b))
 
@@ -15,12 +16,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfstylegan import ops
 from tfstylegan.layers import equalized, modulated_conv
 from tfstylegan.layers import noise as noise_lib
 from tfstylegan.networks import modulated_blocks
 from tfstylegan.ops import convolution, resample
 
 _SLOPE = 0.2  # of lrelu
+_PIXELS = 512  # of a map that is large, where the number of images is not known
 
 
 def fold(network):
@@ -93,9 +96,14 @@ class _Folded(keras.layers.Layer):
     def style(self, w):
         return tf.matmul(w, self.style_kernel) + self.style_bias  # [N, C]
 
-    def _weight(self, name, shape):
+    def _weight(self, name, shape, dtype=None):
         return self.add_weight(
-            name=name, shape=shape, initializer="zeros", trainable=False, autocast=False
+            name=name,
+            shape=shape,
+            dtype=dtype,
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
         )
 
     def _clamped(self, x):
@@ -122,7 +130,10 @@ class FoldedConv(_Folded):
         factor = 2 if self.up else 1
         self.noise.build((batch, factor * height, factor * width, self.filters))
         ends = (self.filters, channels) if self.up else (channels, self.filters)
-        self.folded_kernel = self._weight("folded_kernel", (3, 3, *ends))
+        # As the convolution takes it: TensorFlow would convert it in every call.
+        self.folded_kernel = self._weight(
+            "folded_kernel", (3, 3, *ends), self.compute_dtype
+        )
         self.power = self._weight("power", (channels, self.filters))
         self.blur = _Blur(self.resample_kernel) if self.up else None
 
@@ -134,7 +145,7 @@ class FoldedConv(_Folded):
         if self.up:
             # A transposed convolution is a true convolution: flip to correlate.
             kernel = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
-        self.folded_kernel.assign(kernel)
+        self.folded_kernel.assign(tf.cast(kernel, self.folded_kernel.dtype))
 
     def call(self, x, w, noise=None):
         style = self.style(w)  # [N, C]
@@ -142,14 +153,16 @@ class FoldedConv(_Folded):
             largest = tf.reduce_max(tf.abs(style), axis=1, keepdims=True)
             style /= tf.maximum(largest, modulated_conv.EPSILON)
         norm = tf.matmul(tf.square(style), self.power) + modulated_conv.EPSILON
-        factor = self.gain * tf.math.rsqrt(norm)  # [N, F]
         x = tf.cast(x, self.compute_dtype)
+        if ops.library.use_compiled("auto"):
+            return self._by_compiled_ops(x, style, tf.math.rsqrt(norm), noise)
+        factor = self.gain * tf.math.rsqrt(norm)  # [N, F]
         if noise is not None:
             noise = self.gain * self.noise.strength * noise  # [N or 1, H', W', 1]
         if x.shape[0] == 1:
             return self._of_one(x, style[0], factor[0], noise)
         x = x * _maps(style, x.dtype)  # [N, H, W, C]
-        x = self._convolved(x, tf.cast(self.folded_kernel, x.dtype))  # [N, H', W', F]
+        x = self._convolved(x, self.folded_kernel)  # [N, H', W', F]
         x = x * _maps(factor, x.dtype)
         shift = tf.cast(self.gain * self.bias, x.dtype)  # [F]
         if noise is not None:
@@ -157,17 +170,31 @@ class FoldedConv(_Folded):
         x = tf.nn.leaky_relu(x + shift, _SLOPE)
         return self._clamped(x)
 
+    def _by_compiled_ops(self, x, style, factor, noise):
+        """`call`, with what follows the convolution as one op."""
+        x = x * _maps(style, x.dtype)  # [N, H, W, C]
+        x = self._convolved(x, self.folded_kernel)  # [N, H', W', F]
+        return ops.styled_epilogue(
+            x,
+            factor,
+            noise,
+            None if noise is None else self.noise.strength,
+            self.bias,
+            gain=self.gain,
+            clamp=self.clamp,
+        )
+
     def _of_one(self, x, style, factor, noise):
         """`call` of one image, whose kernel holds style [C] and factor [F].
 
         Without `up`, TensorFlow computes bias, noise of the features' shape and
-        activation, in this order, with the convolution. After the filter of `up` the
-        same three operations would make its remapper (2.21) fail, for all of the graph.
+        activation, in this order, with the convolution. A `bias_add` after the filter
+        of `up` would make TensorFlow (2.21), which joins these two, abort the process.
         """
         before, after = style[:, tf.newaxis], factor  # [C, 1], [F]
         if self.up:
             before, after = factor[:, tf.newaxis], style
-        kernel = self.folded_kernel * before * after
+        kernel = tf.cast(self.folded_kernel, style.dtype) * before * after
         # In loops TensorFlow does not know shapes of variables, and joins nothing.
         kernel = tf.ensure_shape(kernel, self.folded_kernel.shape)
         x = self._convolved(x, tf.cast(kernel, x.dtype))  # [1, H', W', F]
@@ -183,7 +210,8 @@ class FoldedConv(_Folded):
 
     def _convolved(self, x, kernel):
         if not self.up:
-            return convolution.conv2d(x, kernel, 1, "SAME")
+            large = x.shape[1] * x.shape[2] >= _PIXELS
+            return convolution.conv2d(x, kernel, 1, "SAME", large=large)
         batch, (height, width) = tf.shape(x)[0], x.shape[1:3]
         shape = [batch, 2 * height + 1, 2 * width + 1, self.filters]
         return self.blur(convolution.conv2d_transpose(x, kernel, shape, 2, "VALID"))
@@ -210,6 +238,11 @@ class FoldedToRGB(_Folded):
         # So few channels come out that the kernels of all samples cost less to scale
         # than the features.
         kernel = self.style(w)[:, :, tf.newaxis] * self.folded_kernel  # [N, C, F]
+        bias = tf.cast(self.bias, x.dtype)
+        if x.shape[0] == 1:
+            kernel = tf.cast(kernel, x.dtype)[tf.newaxis]
+            x = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), bias)
+            return self._clamped(x)
         x = tf.reshape(x, [-1, height * width, channels])
         x = tf.matmul(x, tf.cast(kernel, x.dtype))  # [N, H W, F]
         x = tf.reshape(x, [-1, height, width, self.filters])
@@ -227,11 +260,15 @@ class _Blur:
     """
 
     def __init__(self, taps):
+        self.filter = resample.setup_filter(taps)
         self.taps = _correlated(taps)
         sides = self.taps.shape
         self.before_and_after = [((k - 3) // 2 + 1, (k - 4) // 2 + 1) for k in sides]
 
     def __call__(self, x):
+        if ops.library.use_compiled("auto"):
+            padding = sum(self.before_and_after, ())
+            return ops.upfirdn2d(x, self.filter, padding=padding, gain=4.0)
         taps = self.taps[:, :, np.newaxis, np.newaxis]
         taps = np.tile(taps, [1, 1, x.shape[-1], 1])  # [Kh, Kw, F, 1]
         padding = [[0, 0], *self.before_and_after, [0, 0]]

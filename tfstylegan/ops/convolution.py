@@ -13,11 +13,15 @@ import tensorflow as tf
 from tfstylegan.ops import winograd
 
 
-def conv2d(x, w, stride, padding):
-    """`tf.nn.conv2d`: x [N, H, W, C], w [Kh, Kw, C, F] -> [N, H', W', F]."""
+def conv2d(x, w, stride, padding, *, large=True):
+    """`tf.nn.conv2d`: x [N, H, W, C], w [Kh, Kw, C, F] -> [N, H', W', F].
+
+    Of fewer than about 500 pixels, which are not `large`, Winograd's convolution would
+    take longer for its kernel than it saves.
+    """
     wide, dtype = _wide(x.dtype), x.dtype
     x, w = tf.cast(x, wide), tf.cast(w, wide)
-    if winograd.serves(x, w, stride, padding):
+    if large and winograd.serves(x, w, stride, padding):
         y = winograd.conv3x3(x, w)
     else:
         y = tf.nn.conv2d(x, w, stride, padding)

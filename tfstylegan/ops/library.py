@@ -46,6 +46,7 @@ from tfstylegan import cache
 AVX512 = 2  # of `cpu_level`
 
 _CHOICES = ("auto", "compiled", "reference")
+_TARGETS = (None, "any", "cpu")
 _FLAGS = ("-O3", "-fPIC", "-w")
 _NVCC_FLAGS = ("-x", "cu", "-std=c++17", "-O3", "-Xcompiler", "-fPIC", "-w")
 _CUDA_ARCHS = ("80", "90")  # and those of older GPUs that are visible
@@ -58,7 +59,7 @@ _path = None  # its file
 _failure = None  # why there is none, once tried
 _declined = None  # why "auto" does not use it ("" if it does), once decided
 _forced = None  # set by `implementation`
-_portable = False  # set by `implementation`
+_target = None  # set by `implementation`
 
 
 class implementation:
@@ -69,30 +70,38 @@ class implementation:
     traced, and holds for its gradients. It is process-wide, not of one thread, because
     tf.distribute traces replicas in threads of its own.
 
-    With `portable`, no op is chosen that only this machine's processors are good at:
-    the graph is to run on others.
+    `target` tells where the graph is to run: None, on this machine; "any", on others,
+    with or without a GPU; "cpu", on the CPUs of others, which have AVX-512.
     """
 
-    def __init__(self, name, *, portable=False):
+    def __init__(self, name, *, target=None):
         if name not in _CHOICES:
             raise ValueError(f"name must be one of {_CHOICES}, got {name!r}")
-        self._chosen = name, portable
+        if target not in _TARGETS:
+            raise ValueError(f"target must be one of {_TARGETS}, got {target!r}")
+        self._chosen = name, target
         self._previous = []
 
     def __enter__(self):
-        global _forced, _portable
-        self._previous.append((_forced, _portable))
-        _forced, _portable = self._chosen
+        global _forced, _target
+        self._previous.append((_forced, _target))
+        _forced, _target = self._chosen
         return self
 
     def __exit__(self, *unused):
-        global _forced, _portable
-        _forced, _portable = self._previous.pop()
+        global _forced, _target
+        _forced, _target = self._previous.pop()
 
 
-def is_portable():
-    """Whether graphs traced now are to run on other machines; see `implementation`."""
-    return _portable
+def for_wide_cpus():
+    """Whether graphs traced now run on CPUs with AVX-512 only.
+
+    Raises:
+      RuntimeError: if there is no library.
+    """
+    if _target is None:
+        return not tf.config.list_logical_devices("GPU") and cpu_level() >= AVX512
+    return _target == "cpu"
 
 
 def use_compiled(impl):

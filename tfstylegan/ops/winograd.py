@@ -19,8 +19,8 @@ def serves(x, w, stride, padding):
     """Whether `conv3x3` is this convolution, and faster than TensorFlow's.
 
     x [N, H, W, C] and w [Kh, Kw, C, F] as of `tf.nn.conv2d`: float32, 3x3, stride 1,
-    "SAME", C and F whole panels; compiled ops, a CPU with AVX-512, no GPU, and a graph
-    that stays on this machine.
+    "SAME", C and F whole panels; compiled ops, and a graph that is for CPUs with
+    AVX-512 only.
     """
     return (
         stride == 1
@@ -30,10 +30,8 @@ def serves(x, w, stride, padding):
         and w.shape.is_fully_defined()
         and w.shape[:2] == [3, 3]
         and all(maps and maps % MAPS == 0 for maps in w.shape[2:])
-        and not library.is_portable()
-        and not tf.config.list_logical_devices("GPU")
         and library.use_compiled("auto")
-        and library.cpu_level() >= library.AVX512
+        and library.for_wide_cpus()
     )
 
 

@@ -133,7 +133,7 @@ def convert(networks, kind):
     The error is that of the runtime's images beside those of the network itself, by the
     largest value of these; for three images, two psi.
     """
-    with ops.implementation("reference", portable=True):
+    with ops.implementation("reference", target="any"):
         contents = kind.convert(*graph(networks))
     generator = networks.G_ema.in_float32()
     _, cutoff = networks.config.generator.truncation()
