@@ -83,10 +83,12 @@ def test_nothing_adds_a_bias_behind_a_filter():
     """TensorFlow 2.21 joins a depthwise convolution with BiasAdd, and aborts."""
     network = folded(architecture="skip")
     one_by_one = inference_samples.OneByOne(network, 1)
-    graph = tf.function(one_by_one, autograph=False).get_concrete_function(
-        tf.TensorSpec([None, network.num_ws, W_DIM]), [None] * network.num_ws
-    )
-    nodes = [n for f in graph.graph.as_graph_def().library.function for n in f.node_def]
+    none = [None] * network.num_ws
+    graph = tf.function(lambda ws: one_by_one(ws, none), autograph=False)
+    ws = ws_of(network, 2)
+    np.testing.assert_allclose(graph(ws), network(ws, noise=none), atol=3e-6)
+    definition = graph.get_concrete_function(ws).graph.as_graph_def()
+    nodes = [n for f in definition.library.function for n in f.node_def]
     types = {node.name: node.op for node in nodes}
     biased = [types.get(n.input[0].split(":")[0]) for n in nodes if n.op == "BiasAdd"]
     assert "Conv2D" in biased and "DepthwiseConv2dNative" not in biased

@@ -307,6 +307,8 @@ def test_implementation_nests_and_ends(monkeypatch):
 def test_implementation_rejects_other_names(monkeypatch):
     with pytest.raises(ValueError, match="name must be one of .*'fast'"):
         ops.implementation("fast")
+    with pytest.raises(ValueError, match="target must be one of .*'gpu'"):
+        ops.implementation("compiled", target="gpu")
     monkeypatch.setenv("TFSTYLEGAN_OPS", "fast")
     with pytest.raises(ValueError, match="TFSTYLEGAN_OPS must be one of .*'fast'"):
         ops.upfirdn2d(np.zeros([1, 2, 2, 1]), None)

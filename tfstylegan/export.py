@@ -1,7 +1,8 @@
 """SavedModel for TF Serving: `python -m tfstylegan.export --model=M --outdir=D`.
 
-The averaged generator as a graph of stock TensorFlow operations, so that an unchanged
-model server loads it; docs/serving.md tells of its signatures. Beside the graph lie
+The averaged generator as a graph of stock TensorFlow operations (unless `--ops` says
+otherwise), so that an unchanged model server loads it; docs/serving.md tells of its
+signatures. Beside the graph lie
 requests to warm a server up, and model_card.json.
 """
 
@@ -105,7 +106,9 @@ def _signatures(networks, dtype, ops, discriminator, max_batch):
         generator = generator.in_dtype(dtype, conv_clamp=clamp)
     synthesis = inference_blocks.fold(generator.synthesis)
     images_of = synthesis
-    if ops == "stock":  # for what TensorFlow joins, and the compiled ops join anyway
+    # TensorFlow joins the rest of a layer to a convolution of single images only; the
+    # compiled op is that rest, of a batch.
+    if ops == "stock":
         images_of = inference_samples.one_by_one(synthesis)
     psi, cutoff = networks.config.generator.truncation()
     made = [
@@ -236,8 +239,11 @@ def main(argv):
             license_note=flags.FLAGS.license,
             metrics=measured(path, networks.cur_nimg),
         )
-    volume = shlex.quote(f"{outdir.resolve()}:/models/stylegan")
     print(f"SavedModel: {version}")
+    if flags.FLAGS.ops != "stock":
+        print("serve it:   with the custom ops linked in, see custom_ops/README.md")
+        return
+    volume = shlex.quote(f"{outdir.resolve()}:/models/stylegan")
     print(
         "serve it:   docker run --rm -p 8500:8500 -p 8501:8501 -e MODEL_NAME=stylegan "
         f"-v {volume} tensorflow/serving"

@@ -23,7 +23,6 @@ from tfstylegan.networks import modulated_blocks
 from tfstylegan.ops import convolution, resample
 
 _SLOPE = 0.2  # of lrelu
-_PIXELS = 512  # of a map that is large, where the number of images is not known
 
 
 def fold(network):
@@ -130,7 +129,8 @@ class FoldedConv(_Folded):
         factor = 2 if self.up else 1
         self.noise.build((batch, factor * height, factor * width, self.filters))
         ends = (self.filters, channels) if self.up else (channels, self.filters)
-        # As the convolution takes it: TensorFlow would convert it in every call.
+        # As convolutions take it (float16's are widened on CPUs): TensorFlow would
+        # convert it in every call.
         self.folded_kernel = self._weight(
             "folded_kernel", (3, 3, *ends), self.compute_dtype
         )
@@ -188,7 +188,7 @@ class FoldedConv(_Folded):
         """`call` of one image, whose kernel holds style [C] and factor [F].
 
         Without `up`, TensorFlow computes bias, noise of the features' shape and
-        activation, in this order, with the convolution. A `bias_add` after the filter
+        activation, in this order, with the convolution. A bias alone after the filter
         of `up` would make TensorFlow (2.21), which joins these two, abort the process.
         """
         before, after = style[:, tf.newaxis], factor  # [C, 1], [F]
@@ -201,7 +201,8 @@ class FoldedConv(_Folded):
         bias = tf.cast(self.gain * self.bias, x.dtype)  # [F]
         noise = None if noise is None else tf.cast(noise, x.dtype)  # [1, H', W', 1]
         if self.up:
-            x += bias if noise is None else bias + noise
+            alone = noise is None
+            x += tf.broadcast_to(bias, tf.shape(x)) if alone else bias + noise
         else:
             x = tf.nn.bias_add(x, bias)
             if noise is not None:
@@ -210,8 +211,7 @@ class FoldedConv(_Folded):
 
     def _convolved(self, x, kernel):
         if not self.up:
-            large = x.shape[1] * x.shape[2] >= _PIXELS
-            return convolution.conv2d(x, kernel, 1, "SAME", large=large)
+            return convolution.conv2d(x, kernel, 1, "SAME")
         batch, (height, width) = tf.shape(x)[0], x.shape[1:3]
         shape = [batch, 2 * height + 1, 2 * width + 1, self.filters]
         return self.blur(convolution.conv2d_transpose(x, kernel, shape, 2, "VALID"))
@@ -241,7 +241,7 @@ class FoldedToRGB(_Folded):
         bias = tf.cast(self.bias, x.dtype)
         if x.shape[0] == 1:
             kernel = tf.cast(kernel, x.dtype)[tf.newaxis]
-            x = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), bias)
+            x = tf.nn.bias_add(convolution.conv2d(x, kernel, 1, "VALID"), bias)
             return self._clamped(x)
         x = tf.reshape(x, [-1, height * width, channels])
         x = tf.matmul(x, tf.cast(kernel, x.dtype))  # [N, H W, F]

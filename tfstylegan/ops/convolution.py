@@ -10,18 +10,14 @@ In float32 a CPU with AVX-512 makes 3x3 convolutions by `winograd`.
 
 import tensorflow as tf
 
-from tfstylegan.ops import winograd
+from tfstylegan.ops import library, winograd
 
 
-def conv2d(x, w, stride, padding, *, large=True):
-    """`tf.nn.conv2d`: x [N, H, W, C], w [Kh, Kw, C, F] -> [N, H', W', F].
-
-    Of fewer than about 500 pixels, which are not `large`, Winograd's convolution would
-    take longer for its kernel than it saves.
-    """
+def conv2d(x, w, stride, padding):
+    """`tf.nn.conv2d`: x [N, H, W, C], w [Kh, Kw, C, F] -> [N, H', W', F]."""
     wide, dtype = _wide(x.dtype), x.dtype
     x, w = tf.cast(x, wide), tf.cast(w, wide)
-    if large and winograd.serves(x, w, stride, padding):
+    if winograd.serves(x, w, stride, padding):
         y = winograd.conv3x3(x, w)
     else:
         y = tf.nn.conv2d(x, w, stride, padding)
@@ -38,6 +34,12 @@ def conv2d_transpose(x, w, shape, stride, padding):
 
 def _wide(dtype):
     """The type to convolve in."""
-    if dtype == tf.float16 and not tf.config.list_logical_devices("GPU"):
+    if dtype == tf.float16 and _on_cpus():
         return tf.float32
     return dtype
+
+
+def _on_cpus():
+    """Whether graphs traced now run on CPUs only, as far as this machine can know."""
+    for_cpus = library.target() == "cpu"
+    return for_cpus or not tf.config.list_logical_devices("GPU")

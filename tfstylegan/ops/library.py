@@ -65,8 +65,8 @@ _target = None  # set by `implementation`
 class implementation:
     """Context in which impl="auto" means `name`: "reference", "compiled" or "auto".
 
-    Whoever traces for export or for XLA, neither of which knows the compiled ops, does
-    so inside `implementation("reference")`. The choice is made when an op is called or
+    Whoever traces for XLA or for programs that lack the compiled ops does so inside
+    `implementation("reference")`. The choice is made when an op is called or
     traced, and holds for its gradients. It is process-wide, not of one thread, because
     tf.distribute traces replicas in threads of its own.
 
@@ -93,15 +93,9 @@ class implementation:
         _forced, _target = self._previous.pop()
 
 
-def for_wide_cpus():
-    """Whether graphs traced now run on CPUs with AVX-512 only.
-
-    Raises:
-      RuntimeError: if there is no library.
-    """
-    if _target is None:
-        return not tf.config.list_logical_devices("GPU") and cpu_level() >= AVX512
-    return _target == "cpu"
+def target():
+    """Where graphs that are traced now are to run; see `implementation`."""
+    return _target
 
 
 def use_compiled(impl):

@@ -13,14 +13,15 @@ import tensorflow as tf
 from tfstylegan.ops import library
 
 MAPS = 32  # C and F are multiples of it
+PIXELS = 512  # of a map, from which on even one image pays for its kernel's transform
 
 
 def serves(x, w, stride, padding):
     """Whether `conv3x3` is this convolution, and faster than TensorFlow's.
 
     x [N, H, W, C] and w [Kh, Kw, C, F] as of `tf.nn.conv2d`: float32, 3x3, stride 1,
-    "SAME", C and F whole panels; compiled ops, and a graph that is for CPUs with
-    AVX-512 only.
+    "SAME", C and F whole panels; compiled ops; and a graph that runs on CPUs with
+    AVX-512 only, where in one for other machines maps are large enough for one image.
     """
     return (
         stride == 1
@@ -31,8 +32,17 @@ def serves(x, w, stride, padding):
         and w.shape[:2] == [3, 3]
         and all(maps and maps % MAPS == 0 for maps in w.shape[2:])
         and library.use_compiled("auto")
-        and library.for_wide_cpus()
+        and _pays(x)
     )
+
+
+def _pays(x):
+    """Whether it is faster where the graph is to run."""
+    if library.target() is None:
+        gpus = tf.config.list_logical_devices("GPU")
+        return not gpus and library.cpu_level() >= library.AVX512
+    pixels = x.shape[1:3].num_elements() or 0
+    return library.target() == "cpu" and pixels >= PIXELS
 
 
 def conv3x3(x, w):
