@@ -4,7 +4,7 @@ What:     configs/digits32.py at half its resolution, with so few images and so 
           of R1 that D learns them by heart, and the augmentation that keeps it from it
           (Karras et al. 2020).
 Command:  python -m tfstylegan.train --config=configs/digits16_ada.py
-Cost:     300 kimg: about 8 minutes on 2 cores.
+Cost:     300 kimg: about 14 minutes on one core of a current machine.
 Expected: a lower metric/pixel_frechet at the end than with
           --config.augment.mode=none (docs/benchmarks.md has three seeds of both).
 """
