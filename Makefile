@@ -45,7 +45,7 @@ bench: $(VENV)/.installed
 
 ops: $(VENV)/.installed
 	rm -f tfstylegan/ops/tfstylegan_ops-*.so
-	$(PY) -c 'from tfstylegan.ops import library; library.build("tfstylegan/ops")'
+	$(PY) -c 'from tfstylegan.ops import building; building.build("tfstylegan/ops")'
 	$(PY) -c 'from tfstylegan.ops import library; print(library.describe())'
 
 fuzz: $(VENV)/.installed-test

@@ -25,8 +25,8 @@ using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
-constexpr int64_t kBlock = 16384;     // elements of a block, about
-constexpr int64_t kFewestPixels = 16;  // of a block, so that its sums are few
+constexpr int64_t kBlockElements = 16384;  // of a block, about
+constexpr int64_t kFewestPixels = 16;      // of a block, so that its sums are few
 
 template <typename T>
 using PassPointer = void (*)(double alpha, double gain, double clamp,
@@ -75,7 +75,7 @@ class Epilogue {
         area_(shape.dim_size(1) * shape.dim_size(2)),
         channels_(shape.dim_size(3)),
         with_sums_(with_sums) {
-    block_ = std::max(kFewestPixels, kBlock / std::max<int64_t>(channels_, 1));
+    block_ = std::max(kFewestPixels, kBlockElements / std::max<int64_t>(channels_, 1));
     blocks_ = (area_ + block_ - 1) / block_;
     if (with_sums) {
       row.resize(images_ * area_);
@@ -296,7 +296,7 @@ absl::Status InferShapes(InferenceContext* c, int scale, int plane, int bias,
 
 constexpr char kTypes[] = "T: {float, double, bfloat16, half}";
 constexpr char kSums[] = "S: {float, double}";
-constexpr char kActs[] = "act: {'linear', 'relu', 'lrelu'}";
+constexpr char kPiecewiseActs[] = "act: {'linear', 'relu', 'lrelu'}";
 
 REGISTER_OP("TfstyleganStyledEpilogue")
     .Input("x: T")
@@ -308,7 +308,7 @@ REGISTER_OP("TfstyleganStyledEpilogue")
     .Output("y: T")
     .Attr(kTypes)
     .Attr(kSums)
-    .Attr(kActs)
+    .Attr(kPiecewiseActs)
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle x = c->input(0), unused;
       TF_RETURN_IF_ERROR(InferShapes(c, 1, 2, 4, 5, &x));
@@ -330,7 +330,7 @@ REGISTER_OP("TfstyleganStyledEpilogueGrad")
     .Output("d_bias: S")
     .Attr(kTypes)
     .Attr(kSums)
-    .Attr(kActs)
+    .Attr(kPiecewiseActs)
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle x;
       TF_RETURN_IF_ERROR(c->Merge(c->input(0), c->input(1), &x));
@@ -358,7 +358,7 @@ REGISTER_OP("TfstyleganStyledEpilogueGradGrad")
     .Output("d_bias: S")
     .Attr(kTypes)
     .Attr(kSums)
-    .Attr(kActs)
+    .Attr(kPiecewiseActs)
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle x;
       TF_RETURN_IF_ERROR(c->Merge(c->input(0), c->input(4), &x));

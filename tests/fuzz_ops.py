@@ -1,6 +1,6 @@
 """Random calls of the CPU kernels under AddressSanitizer and UBSan, checked.
 
-    python tests/fuzz_ops.py [--cases=20000] [--first=0] [--seed=0] [--level=avx512]
+    python tests/fuzz_ops.py [--cases=20000] [--first=0] [--seed=0] [--level=best]
 
 Builds the ops with the sanitizers into a temporary folder and runs them inside of
 TensorFlow, so that its tensors have red zones, its threads share the work, and what a
@@ -37,8 +37,8 @@ OPTIONS = {
     "CUDA_VISIBLE_DEVICES": "",
 }
 CASE = "case"  # the file with the number of the case in work
-# What CpuLevel() of custom_ops/cpu_dispatch.h is at most.
-LEVELS = {"baseline": 0, "avx2": 1, "avx512": 2}
+# Of custom_ops/cpu_dispatch.h; None is what the CPU has.
+LEVELS = {"best": None, "avx2": 1, "baseline": 0}
 
 
 def runtime():
@@ -65,8 +65,8 @@ def main():
     parser.add_argument(
         "--level",
         choices=LEVELS,
-        default="avx512",
-        help="the best instruction set of x86-64 to use where the CPU has it",
+        default="best",
+        help="the instruction set of x86-64, which the CPU must have",
     )
     parser.add_argument("--folder", help=argparse.SUPPRESS)  # set for the child
     options = parser.parse_args()
@@ -77,14 +77,14 @@ def main():
     if preload is None:
         sys.exit("error: g++ with libasan is needed")
     with tempfile.TemporaryDirectory() as folder:
-        flags = f"{SANITIZE} -DTFSTYLEGAN_CPU_LEVEL={LEVELS[options.level]}"
         compiler = pathlib.Path(folder) / "sanitizing_compiler"
-        compiler.write_text(f'#!/bin/sh\nexec g++ "$@" {flags}\n')
+        compiler.write_text(f'#!/bin/sh\nexec g++ "$@" {SANITIZE}\n')
         compiler.chmod(0o755)
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         env = {**os.environ, **OPTIONS, "PYTHONPATH": path, "CXX": str(compiler)}
-        build = "import sys; from tfstylegan.ops import library as l; l.build(%r)"
-        subprocess.run([sys.executable, "-c", build % folder], env=env, check=True)
+        build = "from tfstylegan.ops import building; building.build(%r, %r)"
+        build %= folder, LEVELS[options.level]
+        subprocess.run([sys.executable, "-c", build], env=env, check=True)
         command = [sys.executable, *sys.argv, f"--folder={folder}"]
         done = subprocess.run(command, env={**env, "LD_PRELOAD": preload})
         if done.returncode:

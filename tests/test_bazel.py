@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tfstylegan.ops import library
+from tfstylegan.ops import building
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -56,6 +56,7 @@ int main() {
 }
 """
 USES = """
+import pathlib
 import sys
 import numpy as np
 import tensorflow as tf
@@ -64,7 +65,7 @@ x = tf.random.stateless_normal([2, 17, 15, 5], [0, 1])
 results = []
 for impl in ("reference", "compiled"):
     if impl == "compiled":
-        ops.library._open(ops.library.pathlib.Path(sys.argv[1]), "bazel")
+        ops.library._open(pathlib.Path(sys.argv[1]), "bazel")
     y = ops.upfirdn2d(x, [1, 3, 3, 1], up=2, padding=(2, 1, 2, 1), impl=impl)
     results.append(ops.fused_bias_act(y, np.arange(5.0), act="lrelu", impl=impl))
 np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6)
@@ -119,4 +120,4 @@ def test_bazel_links_the_ops_into_another_program(build, tmp_path):
 def test_bazel_compiles_as_the_package_does():
     (options,) = re.findall(r"copts = \[(.*)\]", (ROOT / "BUILD").read_text())
     found = set(re.findall(r'"(.*?)"', options))
-    assert found == set(library._FLAGS) - {"-fPIC"}  # Bazel adds it where needed
+    assert found == set(building.FLAGS) - {"-fPIC"}  # Bazel adds it where needed

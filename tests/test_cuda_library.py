@@ -1,4 +1,4 @@
-"""ops.library: GPU kernels in the library, where they are asked for."""
+"""ops.building: GPU kernels in the library, where they are asked for."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from test_ops_library import run_python
 
-from tfstylegan.ops import library
+from tfstylegan.ops import building, library
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def archs(monkeypatch):
             monkeypatch.delenv("TFSTYLEGAN_CUDA_ARCHS", raising=False)
         else:
             monkeypatch.setenv("TFSTYLEGAN_CUDA_ARCHS", text)
-        return library._archs()
+        return building.cuda_archs()
 
     return of
 
@@ -68,16 +68,16 @@ def test_archs_are_none_without_a_gpu(archs):
 def test_archs_follow_the_gpu(gpu, tmp_path, monkeypatch, capability, expected):
     gpu(capability)
     monkeypatch.setenv("NVCC", command(tmp_path, "nvcc"))
-    assert library._archs() == expected
+    assert building.cuda_archs() == expected
 
 
 def test_gpu_without_nvcc_takes_a_library_that_is_there(gpu, tmp_path, monkeypatch):
     gpu((9, 0))
     monkeypatch.setenv("NVCC", str(tmp_path / "none"))
     monkeypatch.setenv("TFSTYLEGAN_CACHE", str(tmp_path))
-    assert library._archs() == ()
-    (tmp_path / library._file_name(("80", "90"))).touch()
-    assert library._archs() == ("80", "90")
+    assert building.cuda_archs() == ()
+    building.cached_path(("80", "90")).touch()
+    assert building.cuda_archs() == ("80", "90")
 
 
 def test_gpu_without_nvcc_is_one_log_line(gpu, tmp_path, monkeypatch):
@@ -100,7 +100,7 @@ def test_gpu_without_nvcc_is_one_log_line(gpu, tmp_path, monkeypatch):
 
 
 def test_archs_are_part_of_the_name():
-    names = {library._file_name(archs) for archs in ((), ("80",), ("80", "90"))}
+    names = {building.file_name(archs) for archs in ((), ("80",), ("80", "90"))}
     assert len(names) == 3
 
 
@@ -108,11 +108,11 @@ def test_archs_without_nvcc_are_an_error(archs, tmp_path, monkeypatch):
     monkeypatch.setenv("NVCC", str(tmp_path / "none"))
     archs("80,90")
     with pytest.raises(RuntimeError, match="_ARCHS=80,90 asks .*none is not on the"):
-        library.build(tmp_path)
+        building.build(tmp_path)
 
 
 def test_gencode_ends_with_ptx():
-    assert library._gencode(("80", "90")) == [
+    assert building._gencode(("80", "90")) == [
         "-gencode=arch=compute_80,code=sm_80",
         "-gencode=arch=compute_90,code=sm_90",
         "-gencode=arch=compute_90,code=compute_90",

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tfstylegan import ops
-from tfstylegan.ops import library, resample
+from tfstylegan.ops import building, library, resample
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -90,27 +90,6 @@ except RuntimeError as error:
     assert err.count("using the pure-TensorFlow ops") == err.count(reason) == 1
 
 
-def test_library_failed_build_shows_the_last_lines(tmp_path, monkeypatch):
-    fake_compiler(
-        tmp_path, "seq 100; echo fatal error: no luck >&2; exit 1", monkeypatch
-    )
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    with pytest.raises(RuntimeError, match="failed:\n(.*\n)*100\nfatal error: no luck"):
-        library.build(folder)
-    assert list(folder.iterdir()) == []
-
-
-def test_library_build_leaves_one_file(tmp_path, monkeypatch):
-    body = WRITES_OUTPUT.format(calls=tmp_path / "calls")
-    fake_compiler(tmp_path, body, monkeypatch)
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    path = library.build(folder)
-    assert list(folder.iterdir()) == [path]
-    assert path.read_text() == "library\n"
-
-
 def test_library_is_built_once_by_many(tmp_path, monkeypatch):
     body = WRITES_OUTPUT.format(calls=tmp_path / "calls")
     fake_compiler(tmp_path, body, monkeypatch)
@@ -125,17 +104,15 @@ def test_library_is_built_once_by_many(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert len(paths) == 4 and len(set(paths)) == 1
-    sources = (ROOT / "custom_ops").glob("*.cc")
-    objects = len([path for path in sources if not path.name.endswith(".cu.cc")])
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert len(calls) == objects + 1  # and one to link
+    assert len(calls) == 3  # two to compile, one to link
 
 
 def test_library_prefers_a_prebuilt_one(tmp_path, monkeypatch):
-    name = library._file_name()
+    name = building.file_name()
     (tmp_path / name).touch()
     opened = []
-    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    monkeypatch.setattr(building, "__file__", str(tmp_path / "building.py"))
     monkeypatch.setattr(library, "_open", lambda *arguments: opened.append(arguments))
     library._find()
     assert opened == [(tmp_path / name, "prebuilt")]
@@ -183,12 +160,12 @@ def cache_that_cannot_be_made(tmp_path, monkeypatch):
 def cache_that_cannot_be_written(tmp_path, monkeypatch):
     folder = pathlib.Path("/proc/self")  # nobody can, not even root
     monkeypatch.setenv("TFSTYLEGAN_CACHE", str(folder))
-    return str(folder / library._file_name()).removesuffix(".so")
+    return str(building.cached_path()).removesuffix(".so")
 
 
 def torn_library(tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
-    path = tmp_path / "cache" / library._file_name()
+    path = building.cached_path()
     path.write_bytes(b"\x7fELF and no more")
     return f"{path} does not load"
 
@@ -198,7 +175,7 @@ def library_of_another_tensorflow(tmp_path, monkeypatch):
     if shutil.which("g++") is None:
         pytest.skip("no g++ on the PATH")
     (tmp_path / "cache").mkdir()
-    path = tmp_path / "cache" / library._file_name()
+    path = building.cached_path()
     source = tmp_path / "other.cc"
     source.write_text("void OfAnotherTensorFlow(); void f() { OfAnotherTensorFlow(); }")
     command = ["g++", "-shared", "-fPIC", "-Wl,-z,now", str(source), "-o", str(path)]
@@ -267,20 +244,13 @@ def test_library_is_built_once_by_two_processes(tmp_path, monkeypatch):
         assert process.returncode == 0, err
         assert out.splitlines() == [
             "128.0",
-            f"compiled ops (cached {library._file_name()})",
+            f"compiled ops (cached {built.name})",
         ]
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len([call for call in calls if "-shared" in call]) == 1
     assert len([call for call in calls if " -c " in call]) == len(calls) - 1
     libraries = [p.name for p in (tmp_path / "cache").iterdir() if p.suffix == ".so"]
-    assert libraries == [library._file_name()]
-
-
-def test_library_name_depends_on_tensorflow(monkeypatch):
-    name = library._file_name()
-    assert library._file_name.__wrapped__() == name
-    monkeypatch.setattr(tf, "__version__", "0.0")
-    assert library._file_name.__wrapped__() != name
+    assert libraries == [built.name]
 
 
 def test_implementation_nests_and_ends(monkeypatch):
