@@ -36,6 +36,10 @@ TFSTYLEGAN_MULTIVERSION(KernelOf,
                         (const float* w, int64_t channels, int64_t filters, int64_t c0,
                          int64_t c1, float* panels),
                         TransformKernel(w, channels, filters, c0, c1, panels))
+TFSTYLEGAN_MULTIVERSION(TurnedKernelOf,
+                        (const float* w, int64_t channels, int64_t filters, int64_t c0,
+                         int64_t c1, float* panels),
+                        TransformTurned(w, channels, filters, c0, c1, panels))
 TFSTYLEGAN_MULTIVERSION(Convolve,
                         (const Convolution& p, int64_t b0, int64_t b1, float* scratch),
                         ConvolveBlocks(p, b0, b1, scratch))
@@ -87,18 +91,23 @@ void RequireMemory(OpKernelContext* ctx, bool lacks_memory) {
 
 class Conv3x3Op : public OpKernel {
  public:
-  using OpKernel::OpKernel;
+  explicit Conv3x3Op(tensorflow::OpKernelConstruction* ctx) : OpKernel(ctx) {
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("transposed", &transposed_));
+  }
 
   void Compute(OpKernelContext* ctx) override {
     const Tensor &x = ctx->input(0), &w = ctx->input(1);
     RequireImages(ctx, "x", x);
     if (!ctx->status().ok()) return;
+    const int64_t channels = x.dim_size(3);
+    const int in = transposed_ ? 3 : 2, out = transposed_ ? 2 : 3;
     OP_REQUIRES(ctx,
                 w.dims() == 4 && w.dim_size(0) == 3 && w.dim_size(1) == 3 &&
-                    w.dim_size(2) == x.dim_size(3) && IsWhole(w.dim_size(3)),
-                InvalidArgument("w must be [3, 3, ", x.dim_size(3), ", a multiple of ",
-                                kMaps, "], got ", w.shape().DebugString()));
-    const int64_t channels = w.dim_size(2), filters = w.dim_size(3);
+                    w.dim_size(in) == channels && IsWhole(w.dim_size(out)),
+                InvalidArgument("w must be [3, 3, C, F], ", transposed_ ? "F" : "C",
+                                " = ", channels, " and the other a multiple of ", kMaps,
+                                ", got ", w.shape().DebugString()));
+    const int64_t filters = w.dim_size(out);
     TensorShape shape = x.shape();
     shape.set_dim(3, filters);
     Tensor* y = nullptr;
@@ -111,9 +120,11 @@ class Conv3x3Op : public OpKernel {
     auto* workers = ctx->device()->tensorflow_cpu_worker_threads()->workers;
     const float* kernel = w.flat<float>().data();
     float* transformed = panels.flat<float>().data();
-    workers->ParallelFor(channels, Cycles(64 * filters), [&](int64_t c0, int64_t c1) {
-      KernelOf(kernel, channels, filters, c0, c1, transformed);
-    });
+    workers->ParallelFor(channels / kLanes, Cycles(64 * kLanes * filters),
+                         [&](int64_t c0, int64_t c1) {
+                           (transposed_ ? TurnedKernelOf : KernelOf)(
+                               kernel, channels, filters, c0, c1, transformed);
+                         });
     const Convolution p{Tiled(x), Tiled(*y), x.flat<float>().data(), transformed,
                         y->flat<float>().data()};
     std::atomic<bool> lacks_memory = false;
@@ -130,6 +141,9 @@ class Conv3x3Op : public OpKernel {
         });
     RequireMemory(ctx, lacks_memory);
   }
+
+ private:
+  bool transposed_;
 };
 
 class Conv3x3KernelGradOp : public OpKernel {
@@ -196,15 +210,19 @@ REGISTER_OP("TfstyleganConv3x3")
     .Input("x: float")
     .Input("w: float")
     .Output("y: float")
+    .Attr("transposed: bool = false")
     .SetShapeFn([](InferenceContext* c) {
+      bool transposed;
+      TF_RETURN_IF_ERROR(c->GetAttr("transposed", &transposed));
+      const int in = transposed ? 3 : 2, out = transposed ? 2 : 3;
       ShapeHandle x, w;
       DimensionHandle dim;
       TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &x));
       TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &w));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(w, 0), 3, &dim));
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(w, 1), 3, &dim));
-      TF_RETURN_IF_ERROR(c->Merge(c->Dim(x, 3), c->Dim(w, 2), &dim));
-      TF_RETURN_IF_ERROR(c->ReplaceDim(x, 3, c->Dim(w, 3), &x));
+      TF_RETURN_IF_ERROR(c->Merge(c->Dim(x, 3), c->Dim(w, in), &dim));
+      TF_RETURN_IF_ERROR(c->ReplaceDim(x, 3, c->Dim(w, out), &x));
       c->set_output(0, x);
       return absl::OkStatus();
     });

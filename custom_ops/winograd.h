@@ -81,45 +81,92 @@ TFSTYLEGAN_INLINE void TimesB(const Floats (&d)[4], Floats (&v)[4]) {
   v[3] = d[1] - d[3];
 }
 
-// G w G^T of the maps c0 to c1 of w [3, 3, C, F], as panels [16, F / 32, C, 32].
+// G w G^T of the kernels from map c to 16 maps from f on, w [i][j], to their places in
+// panels [16, F / 32, C, 32].
+TFSTYLEGAN_INLINE void TransformTaps(const Floats (&w)[3][3], int64_t channels,
+                                     int64_t filters, int64_t c, int64_t f,
+                                     float* panels) {
+  Floats half[4][3];  // G w
+  for (int j = 0; j < 3; ++j) {
+    const Floats ends = w[0][j] + w[2][j];
+    half[0][j] = w[0][j];
+    half[1][j] = (ends + w[1][j]) * 0.5f;
+    half[2][j] = (ends - w[1][j]) * 0.5f;
+    half[3][j] = w[2][j];
+  }
+  float* to = panels + (f / kMaps * channels + c) * kMaps + f % kMaps;
+  for (int i = 0; i < 4; ++i) {
+    const Floats ends = half[i][0] + half[i][2];
+    const Floats u[4] = {half[i][0], (ends + half[i][1]) * 0.5f,
+                         (ends - half[i][1]) * 0.5f, half[i][2]};
+    for (int j = 0; j < 4; ++j) {
+      Store<float>(u[j], to + (4 * i + j) * channels * filters);
+    }
+  }
+}
+
+// The panels of the maps 16 c0 to 16 c1 of w [3, 3, C, F].
 TFSTYLEGAN_INLINE void TransformKernel(const float* w, int64_t channels,
                                        int64_t filters, int64_t c0, int64_t c1,
                                        float* panels) {
-  for (int64_t c = c0; c < c1; ++c) {
+  for (int64_t c = c0 * kLanes; c < c1 * kLanes; ++c) {
     for (int64_t f = 0; f < filters; f += kLanes) {
-      Floats half[4][3];  // G w
-      for (int j = 0; j < 3; ++j) {
-        Floats g[3];
-        for (int i = 0; i < 3; ++i) {
-          g[i] = Load<float>(w + ((3 * i + j) * channels + c) * filters + f);
+      Floats taps[3][3];
+      for (int i = 0; i < 3; ++i) {
+        for (int j = 0; j < 3; ++j) {
+          taps[i][j] = Load<float>(w + ((3 * i + j) * channels + c) * filters + f);
         }
-        const Floats ends = g[0] + g[2];
-        half[0][j] = g[0];
-        half[1][j] = (ends + g[1]) * 0.5f;
-        half[2][j] = (ends - g[1]) * 0.5f;
-        half[3][j] = g[2];
       }
-      float* to = panels + (f / kMaps * channels + c) * kMaps + f % kMaps;
-      for (int i = 0; i < 4; ++i) {
-        const Floats ends = half[i][0] + half[i][2];
-        const Floats u[4] = {half[i][0], (ends + half[i][1]) * 0.5f,
-                             (ends - half[i][1]) * 0.5f, half[i][2]};
-        for (int j = 0; j < 4; ++j) {
-          Store<float>(u[j], to + (4 * i + j) * channels * filters);
+      TransformTaps(taps, channels, filters, c, f, panels);
+    }
+  }
+}
+
+// The same of w [3, 3, F, C], turned by 180 degrees: for the transposed convolution.
+TFSTYLEGAN_INLINE void TransformTurned(const float* w, int64_t channels,
+                                       int64_t filters, int64_t c0, int64_t c1,
+                                       float* panels) {
+  float turned[kLanes][3][3][kLanes];  // from 16 maps to 16 maps
+  for (int64_t c = c0 * kLanes; c < c1 * kLanes; c += kLanes) {
+    for (int64_t f = 0; f < filters; f += kLanes) {
+      for (int i = 0; i < 3; ++i) {
+        for (int j = 0; j < 3; ++j) {
+          const float* from = w + ((8 - 3 * i - j) * filters + f) * channels + c;
+          for (int64_t n = 0; n < kLanes; ++n) {
+            for (int64_t m = 0; m < kLanes; ++m) {
+              turned[m][i][j][n] = from[n * channels + m];
+            }
+          }
         }
+      }
+      for (int64_t m = 0; m < kLanes; ++m) {
+        Floats taps[3][3];
+        for (int i = 0; i < 3; ++i) {
+          for (int j = 0; j < 3; ++j) taps[i][j] = Load<float>(turned[m][i][j]);
+        }
+        TransformTaps(taps, channels, filters, c + m, f, panels);
       }
     }
   }
 }
 
-constexpr int64_t kTilesOfBlock = 48;  // a multiple of kRowsAtOnce; few, for the caches
+constexpr int64_t kTilesOfBlock = 48;  // at most; whole kRowsAtOnce; few, for the caches
 
 struct Convolution {
   TiledImages in, out;
   const float *x, *panels;
   float* y;
 
-  int64_t Blocks() const { return (in.count + kTilesOfBlock - 1) / kTilesOfBlock; }
+  // Kernels work on whole rows at once. Blocks are of one size, as far as rows allow,
+  // and their number is even, so that two threads end together.
+  int64_t Rows() const { return (in.count + kRowsAtOnce - 1) / kRowsAtOnce; }
+  int64_t Blocks() const {
+    const int64_t most = kTilesOfBlock / kRowsAtOnce, rows = Rows();
+    return std::min(rows, ((rows + most - 1) / most + 1) / 2 * 2);
+  }
+  int64_t FirstTile(int64_t block) const {
+    return std::min(in.count, block * Rows() / Blocks() * kRowsAtOnce);
+  }
 };
 
 // B^T d B of `count` tiles from `first` on, [16, 48, C]; `zeros` [C] is outside.
@@ -179,8 +226,8 @@ TFSTYLEGAN_INLINE void ConvolveBlocks(const Convolution& p, int64_t b0, int64_t 
   const int64_t v_size = kTilesOfBlock * channels, m_size = kTilesOfBlock * filters;
   float *v = scratch, *m = v + 16 * v_size, *rest = m + 16 * m_size;
   for (int64_t block = b0; block < b1; ++block) {
-    const int64_t first = block * kTilesOfBlock;
-    const int64_t count = std::min(kTilesOfBlock, p.in.count - first);
+    const int64_t first = p.FirstTile(block);
+    const int64_t count = p.FirstTile(block + 1) - first;
     std::fill(rest, rest + channels, 0.0f);
     TransformPixels(p, first, count, rest, v);
     // Rows of tiles that are not there hold what was left there; nobody reads theirs.

@@ -115,7 +115,8 @@ def run(options):
         "epilogue_grad": (fuzz_styled_epilogue.gradient, 3),
         "epilogue_grad_grad": (fuzz_styled_epilogue.second_gradient, 4),
         "epilogue_refused": (fuzz_styled_epilogue.refused, 1),
-        "conv3x3": (fuzz_winograd.forward, 2),
+        "conv3x3": (fuzz_winograd.forward, 1),
+        "conv3x3_transposed": (fuzz_winograd.transposed, 1),
         "conv3x3_kernel_grad": (fuzz_winograd.gradient, 2),
         "conv3x3_refused": (fuzz_winograd.refused, 1),
     }

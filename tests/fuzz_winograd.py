@@ -30,6 +30,10 @@ def convolved(x, w):
     return sum(part @ kernel for part, kernel in zip(shifted(x), w))
 
 
+def turned(w):
+    return np.swapaxes(w[::-1, ::-1], 2, 3)
+
+
 def kernel_gradient(x, dy):
     parts = [np.einsum("nhwc,nhwf->cf", part, dy, optimize=True) for part in shifted(x)]
     return np.reshape(parts, [3, 3, x.shape[-1], dy.shape[-1]])
@@ -48,6 +52,14 @@ def forward(library, rng):
     x = random_tensor(rng, x_shape, tf.float32)
     w = random_tensor(rng, w_shape, tf.float32)
     check(library.tfstylegan_conv3x3(x=x, w=w), convolved, x, w)
+
+
+def transposed(library, rng):
+    _, w_shape, y_shape = shapes(rng)
+    dy = random_tensor(rng, y_shape, tf.float32)
+    w = random_tensor(rng, w_shape, tf.float32)
+    found = library.tfstylegan_conv3x3(x=dy, w=w, transposed=True)
+    check(found, lambda dy, w: convolved(dy, turned(w)), dy, w)
 
 
 def gradient(library, rng):
@@ -72,7 +84,10 @@ def refused(library, rng):
             {"w": w[..., :33]},
             {"w": w[:, :, :16]},
         ]
-        must_refuse(library.tfstylegan_conv3x3, {"x": x, "w": w}, bad, rng)
+        good = {"x": x, "w": w}
+        if rng.random() < 0.5:
+            bad = [{**call, "transposed": True} for call in [{}, *bad[:2], *bad[3:]]]
+        must_refuse(library.tfstylegan_conv3x3, good, bad, rng)
         return
     dy = tf.zeros([2, 5, 4, 64])
     bad = [

@@ -66,6 +66,28 @@ def test_convolution_and_both_orders_of_derivatives_are_those_of_the_sum(shape):
         np.testing.assert_allclose(actual, expected, rtol=0, atol=3e-6 * largest)
 
 
+def test_gradient_of_x_has_derivatives_of_its_own():
+    """By the op with its kernel turned, which then is differentiated itself."""
+    x, w, v = (tf.constant(t) for t in inputs((2, 5, 4, 32, 64)))
+
+    def pulled(conv):
+        def gradient(v, w):
+            with tf.GradientTape() as tape:
+                zeros = tf.zeros_like(tf.cast(x, w.dtype))
+                tape.watch(zeros)
+                y = conv(zeros, w)
+            return tape.gradient(y, zeros, v)
+
+        return gradient
+
+    exact = derivatives(pulled(direct), v, w, x)
+    narrow = [tf.cast(t, tf.float32) for t in (v, w, x)]
+    found = derivatives(pulled(winograd.conv3x3), *narrow)
+    for actual, expected in zip(found, exact, strict=True):
+        largest = np.abs(expected).max()
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=3e-6 * largest)
+
+
 def test_error_is_of_the_size_of_the_direct_sums_error():
     wide = [tf.constant(t) for t in inputs((4, 16, 16, 128, 128))]
     narrow = [tf.cast(t, tf.float32) for t in wide]
@@ -120,8 +142,9 @@ tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
 x = tf.random.stateless_normal([5, 21, 18, 96], [0, 1])
 w = tf.random.stateless_normal([3, 3, 96, 64], [0, 2])
 y = library.library().tfstylegan_conv3x3(x=x, w=w)
+dx = library.library().tfstylegan_conv3x3(x=y, w=w, transposed=True)
 dw = library.library().tfstylegan_conv3x3_kernel_grad(x=x, dy=y)
-for t in (y, dw):
+for t in (y, dx, dw):
     print(hashlib.sha256(t.numpy().tobytes()).hexdigest())
 """
 
@@ -139,7 +162,7 @@ def test_convolution_is_the_same_for_any_number_of_threads():
         ).stdout
         for threads in (1, 2, 5)
     ]
-    assert outputs[0].count("\n") == 2
+    assert outputs[0].count("\n") == 3
     assert outputs[0] == outputs[1] == outputs[2]
 
 
@@ -154,7 +177,7 @@ def test_convolution_is_the_same_for_any_number_of_threads():
         ),
         ("", [4, 4, 32], [3, 3, 32, 32], "x must be|rank 4"),
         ("", [1, 4, 4, 32], [3, 3, 32, 16], r"w must be .*got \[3,3,32,16\]"),
-        ("", [1, 4, 4, 32], [3, 3, 64, 32], r"w must be \[3, 3, 32,.*\[3,3,64,32\]"),
+        ("", [1, 4, 4, 32], [3, 3, 64, 32], r"w must be .*C = 32.*\[3,3,64,32\]"),
         ("", [1, 4, 4, 32], [1, 3, 32, 32], r"w must be .*got \[1,3,32,32\]"),
         ("_kernel_grad", [1, 4, 4, 32], [1, 4, 5, 32], r"dy must have.*\[1,4,5,32\]"),
         ("_kernel_grad", [1, 4, 4, 32], [1, 4, 4, 8], r"dy must be .*\[1,4,4,8\]"),

@@ -58,12 +58,12 @@ def conv3x3(x, w):
     Raises:
       RuntimeError: where the compiled ops are not available.
     """
-    return library.library().tfstylegan_conv3x3(x=x, w=w)
+    return _convolve(x, w)
 
 
-def _conv3x3_transpose(dy, w):
-    """The transpose of `conv3x3` in x: [N, H, W, F] -> [N, H, W, C]."""
-    return conv3x3(dy, tf.transpose(tf.reverse(w, [0, 1]), [0, 1, 3, 2]))
+def _convolve(x, w, transposed=False):
+    """`conv3x3`, or its transpose in x: [N, H, W, F] -> [N, H, W, C]."""
+    return library.library().tfstylegan_conv3x3(x=x, w=w, transposed=transposed)
 
 
 def _kernel_gradient(x, dy):
@@ -74,10 +74,12 @@ def _kernel_gradient(x, dy):
 @tf.RegisterGradient("TfstyleganConv3x3")
 def _gradient(op, dy):
     x, w = op.inputs
-    return _conv3x3_transpose(dy, w), _kernel_gradient(x, dy)
+    transposed = op.get_attr("transposed")
+    ends = (dy, x) if transposed else (x, dy)
+    return _convolve(dy, w, not transposed), _kernel_gradient(*ends)
 
 
 @tf.RegisterGradient("TfstyleganConv3x3KernelGrad")
 def _second_gradient(op, v):
     x, dy = op.inputs
-    return _conv3x3_transpose(dy, v), conv3x3(x, v)
+    return _convolve(dy, v, transposed=True), _convolve(x, v)
