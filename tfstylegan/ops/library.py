@@ -4,7 +4,7 @@ On first use the library is taken from the first of these that works:
 
 1. `tfstylegan/ops/tfstylegan_ops-<key>.so`, put there by whoever made the package;
 2. the user's cache folder, from an earlier build;
-3. a build with the C++ compiler into that folder, under a file lock;
+3. a build with the C++ compiler into that folder, for this CPU, under a file lock;
 4. nowhere: the pure-TensorFlow twins serve, and one log line says why.
 
 Environment variables:
