@@ -42,8 +42,8 @@ inline int CpuLevel() { return TFSTYLEGAN_CPU_LEVEL; }
 
 namespace tfstylegan {
 
-// 2: AVX-512, 1: AVX2 with FMA, 0: the baseline of x86-64. `_cpu_level` of
-// tfstylegan/ops/library.py goes by the same rule.
+// 2: AVX-512, 1: AVX2 with FMA, 0: the baseline of x86-64. `cpu_level` of
+// tfstylegan/ops/building.py goes by the same rule.
 inline int CpuLevel() {
   static const int level = [] {
     __builtin_cpu_init();

@@ -37,8 +37,13 @@ OPTIONS = {
     "CUDA_VISIBLE_DEVICES": "",
 }
 CASE = "case"  # the file with the number of the case in work
-# Of custom_ops/cpu_dispatch.h; None is what the CPU has.
+# Of custom_ops/cpu_dispatch.h, where the CPU has it; None is a library for all CPUs.
 LEVELS = {"best": None, "avx2": 1, "baseline": 0}
+BUILD = """
+from tfstylegan.ops import building
+level, has = %r, building.cpu_level()
+building.build(%r, None if None in (level, has) else min(level, has))
+"""
 
 
 def runtime():
@@ -66,7 +71,7 @@ def main():
         "--level",
         choices=LEVELS,
         default="best",
-        help="the instruction set of x86-64, which the CPU must have",
+        help="the best instruction set of x86-64 to use where the CPU has it",
     )
     parser.add_argument("--folder", help=argparse.SUPPRESS)  # set for the child
     options = parser.parse_args()
@@ -82,9 +87,8 @@ def main():
         compiler.chmod(0o755)
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         env = {**os.environ, **OPTIONS, "PYTHONPATH": path, "CXX": str(compiler)}
-        build = "from tfstylegan.ops import building; building.build(%r, %r)"
-        build %= folder, LEVELS[options.level]
-        subprocess.run([sys.executable, "-c", build], env=env, check=True)
+        build = [sys.executable, "-c", BUILD % (LEVELS[options.level], folder)]
+        subprocess.run(build, env=env, check=True)
         command = [sys.executable, *sys.argv, f"--folder={folder}"]
         done = subprocess.run(command, env={**env, "LD_PRELOAD": preload})
         if done.returncode:

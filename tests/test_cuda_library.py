@@ -100,8 +100,9 @@ def test_gpu_without_nvcc_is_one_log_line(gpu, tmp_path, monkeypatch):
 
 
 def test_archs_are_part_of_the_name():
-    names = {building.file_name(archs) for archs in ((), ("80",), ("80", "90"))}
-    assert len(names) == 3
+    choices = (), ("80",), ("80", "90")
+    assert len({building.prebuilt_path(archs) for archs in choices}) == 3
+    assert len({building.cached_path(archs) for archs in choices}) == 3
 
 
 def test_archs_without_nvcc_are_an_error(archs, tmp_path, monkeypatch):

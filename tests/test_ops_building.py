@@ -33,18 +33,22 @@ def test_build_leaves_one_file(tmp_path, monkeypatch):
 
 
 def test_library_name_depends_on_tensorflow(monkeypatch):
-    name = building.file_name()
-    assert building.file_name.__wrapped__() == name
+    path = building.prebuilt_path()
     monkeypatch.setattr(tf, "__version__", "0.0")
-    assert building.file_name.__wrapped__() != name
+    assert building.prebuilt_path() != path
 
 
 def test_library_of_the_cache_is_for_this_cpu(tmp_path, monkeypatch):
     """Machines with other CPUs that see the folder have a library of their own."""
-    names = {building.file_name(level=level) for level in (None, 0, 1, 2)}
-    assert len(names) == 4
     monkeypatch.setenv("TFSTYLEGAN_CACHE", str(tmp_path))
-    assert building.cached_path().name in names
+    prebuilt = building.prebuilt_path()
+    paths = {}
+    for level in (None, 0, 1, 2):
+        monkeypatch.setattr(building, "cpu_level", lambda level=level: level)
+        paths[level] = building.cached_path()
+        assert paths[level].parent == tmp_path
+    assert len(set(paths.values())) == 4
+    assert paths[None].name == prebuilt.name
 
 
 def test_cpu_level_is_that_of_the_compiler(tmp_path):

@@ -109,7 +109,7 @@ def test_library_is_built_once_by_many(tmp_path, monkeypatch):
 
 
 def test_library_prefers_a_prebuilt_one(tmp_path, monkeypatch):
-    name = building.file_name()
+    name = building.prebuilt_path().name
     (tmp_path / name).touch()
     opened = []
     monkeypatch.setattr(building, "__file__", str(tmp_path / "building.py"))

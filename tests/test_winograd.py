@@ -179,14 +179,20 @@ def test_convolution_is_the_same_for_any_number_of_threads():
         ("", [1, 4, 4, 32], [3, 3, 32, 16], r"w must be .*got \[3,3,32,16\]"),
         ("", [1, 4, 4, 32], [3, 3, 64, 32], r"w must be .*C = 32.*\[3,3,64,32\]"),
         ("", [1, 4, 4, 32], [1, 3, 32, 32], r"w must be .*got \[1,3,32,32\]"),
+        ("_t", [1, 4, 4, 32], [3, 3, 32, 64], r"w must be .*F = 32.*\[3,3,32,64\]"),
+        ("_t", [1, 4, 4, 32], [3, 3, 16, 32], r"w must be .*F = 32.*\[3,3,16,32\]"),
         ("_kernel_grad", [1, 4, 4, 32], [1, 4, 5, 32], r"dy must have.*\[1,4,5,32\]"),
         ("_kernel_grad", [1, 4, 4, 32], [1, 4, 4, 8], r"dy must be .*\[1,4,4,8\]"),
     ],
 )
 def test_refusals_name_the_value(op, first, second, message):
-    function = getattr(ops.library.library(), f"tfstylegan_conv3x3{op}")
-    names = ("x", "dy" if op else "w")
-    arguments = dict(zip(names, (tf.zeros(first), tf.zeros(second))))
+    first, second = tf.zeros(first), tf.zeros(second)
+    if op == "_kernel_grad":
+        function = ops.library.library().tfstylegan_conv3x3_kernel_grad
+        arguments = {"x": first, "dy": second}
+    else:
+        function = ops.library.library().tfstylegan_conv3x3
+        arguments = {"x": first, "w": second, "transposed": op == "_t"}
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         function(**arguments)
 

@@ -60,7 +60,7 @@ def build(directory, level=None):
             f"TFSTYLEGAN_CUDA_ARCHS={','.join(archs)} asks for GPU kernels, and there "
             f"is no CUDA compiler ({nvcc()} is not on the PATH)"
         )
-    target = pathlib.Path(directory) / file_name(level=level)
+    target = pathlib.Path(directory) / _file_name(archs, level)
     duration = "two minutes" if archs else "20 s" if level is not None else "40 s"
     logging.warning("building the custom ops, about %s, once (%s)", duration, target)
     start = time.monotonic()
@@ -74,10 +74,10 @@ def build(directory, level=None):
         running = []
         for *joined, last in _units(archs):
             objects.append(os.path.join(scratch, last.stem + ".o"))
-            command = [*(device if last.name.endswith(".cu.cc") else host)]
-            for path in joined:
-                command += ["-include", str(path)]
-            running.append(_start([*command, "-c", str(last), "-o", objects[-1]]))
+            command = device if last.name.endswith(".cu.cc") else host
+            before = [option for path in joined for option in ("-include", str(path))]
+            names = ["-c", str(last), "-o", objects[-1]]
+            running.append(_start([*command, *before, *names]))
         for process in running:
             _finish(process)
         temporary = os.path.join(scratch, target.name)
@@ -93,35 +93,22 @@ def build(directory, level=None):
 
 def prebuilt_path(archs=None):
     """Where whoever makes the package puts the library, for all CPUs."""
-    return pathlib.Path(__file__).parent / file_name(archs)
+    archs = cuda_archs() if archs is None else archs
+    return pathlib.Path(__file__).parent / _file_name(archs, None)
 
 
 def cached_path(archs=None):
     """Where the user's cache folder has it, for the CPU at hand."""
-    return cache.folder() / file_name(archs, cpu_level())
-
-
-@functools.cache
-def file_name(archs=None, level=None):
-    """tfstylegan_ops-<key>.so, the same on every machine that may share it."""
     archs = cuda_archs() if archs is None else archs
-    digest = hashlib.sha256()
-    for path in sorted(_source_folder().iterdir()):
-        if path.suffix in (".h", ".cc"):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    # Without the folders, which differ from machine to machine.
-    flags = [f for f in tf.sysconfig.get_compile_flags() if not f.startswith("-I")]
-    parts = (*FLAGS, *flags, *_defines(level), tf.__version__)
-    parts += (platform.system(), platform.machine())
-    if archs:
-        parts += ("CUDA", *_NVCC_FLAGS, *archs)
-    digest.update("\0".join(parts).encode())
-    return f"tfstylegan_ops-{digest.hexdigest()[:16]}.so"
+    return cache.folder() / _file_name(archs, cpu_level())
 
 
 @functools.cache
 def cpu_level():
-    """2 for a CPU with AVX-512, 1 for AVX2 with FMA, 0 for less; None if not known."""
+    """2 for a CPU with AVX-512, 1 for AVX2 with FMA, 0 for less; None if not known.
+
+    As Linux tells it: under an emulator that is the CPU of the host.
+    """
     if platform.machine() != "x86_64":
         return None
     try:
@@ -174,6 +161,27 @@ def nvcc():
     return os.environ.get("NVCC", "nvcc")
 
 
+def _file_name(archs, level):
+    """tfstylegan_ops-<key>.so, the same on every machine that may share it."""
+    # Without the folders, which differ from machine to machine.
+    flags = [f for f in tf.sysconfig.get_compile_flags() if not f.startswith("-I")]
+    parts = [_sources_digest(), *FLAGS, *flags, *_defines(level), tf.__version__]
+    parts += [platform.system(), platform.machine()]
+    if archs:
+        parts += ["CUDA", *_NVCC_FLAGS, *archs]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return f"tfstylegan_ops-{key[:16]}.so"
+
+
+@functools.cache
+def _sources_digest():
+    digest = hashlib.sha256()
+    for path in sorted(_source_folder().iterdir()):
+        if path.suffix in (".h", ".cc"):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 def _source_folder():
     """`custom_ops`, inside an installed package or beside it in a checkout."""
     package = pathlib.Path(__file__).parents[1]
@@ -186,8 +194,8 @@ def _source_folder():
 def _units(archs):
     """The sources, in groups that are compiled as one file.
 
-    Those for the CPU in two groups, for the two cores of a small machine: TensorFlow's
-    headers take a compiler longer than most of the files.
+    Those for the CPU are two, for the two cores of a small machine: the headers of
+    TensorFlow take a compiler longer than most of the files.
     """
     sources = sorted(_source_folder().glob("*.cc"))
     gpu = [path for path in sources if path.name.endswith((".cu.cc", "_gpu.cc"))]

@@ -73,7 +73,8 @@ def accumulate(work, count, variables, moving=()):
 def _part(x, index, count):
     """Rows index, index + count, ... of x [n, ...]."""
     # A strided slice of the same rows copies number by number.
-    return tf.gather(x, index + count * tf.range(x.shape[0] // count))
+    rows = tf.gather(x, tf.range(index, x.shape[0], count))
+    return tf.ensure_shape(rows, [x.shape[0] // count, *x.shape[1:]])
 
 
 def _joined(rows, layout, count):
